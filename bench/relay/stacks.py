@@ -35,6 +35,8 @@ from relay_contract.document import (
 from relay_contract.seal import seal
 
 _SETTLE_SECONDS = 120.0
+_ASK_SECONDS = 2.0
+"""Between questions whether it is done: an answer takes milliseconds of the relay's processor time, which are counted as its calls'."""
 
 
 class StackFailed(Exception):
@@ -56,7 +58,7 @@ class Stack:
         while self.admin_port and self._undelivered():
             if time.monotonic() > until:
                 raise StackFailed(f"{self.name} has records left after {_SETTLE_SECONDS:g} s")
-            time.sleep(0.5)
+            time.sleep(_ASK_SECONDS)
 
     def _undelivered(self) -> float:
         address = f"http://127.0.0.1:{self.admin_port}/metrics"

@@ -1,8 +1,7 @@
 /* Writes the records of an attempt into a segment, each with one call: record_format.py has their layout.
 
-   record_writing_pure.py does the same in Python, and the tests hold both to each other. Whoever calls says where the record goes and
-   where the segment's room for it ends; a record that does not fit is not written. All is put together in a buffer of its own and copied
-   whole, so that a killed process leaves as little as it can of half a record. */
+   record_writing_pure.py does the same in Python, and the tests hold both to each other. A record that does not fit is not written. All is
+   put together in a buffer of its own and copied whole, so that a killed process leaves as little as it can of half a record. */
 
 #include "_crc32.h"
 
@@ -10,6 +9,9 @@ enum {
     HEADER_BYTES = 16,
     OPENING_BYTES = 44,
     CLOSING_BYTES = 57,
+    COUNTS_BYTES = 40, /* of the closing: tokens by bucket, and units */
+    PACKED_BYTES = COUNTS_BYTES + 1,
+    CACHE_REPORTED = 128,
     CALL_ID_DIGITS = 32,
     MAX_TEXT_BYTES = 255,
     MAX_OPENING_BYTES = OPENING_BYTES + MAX_TEXT_BYTES,
@@ -68,13 +70,14 @@ static void add_opening(record *to, const opening *what)
     add_bytes(to, what->request_id.bytes, what->request_id.size);
 }
 
-enum { ELAPSED, STATUS, OUTCOME, SOURCE, FLAGS, FIRST_COUNT, COUNTS = 8, FIRST_UNIT = FIRST_COUNT + COUNTS, UNITS = 2,
-       NUMBERS = FIRST_UNIT + UNITS };
+enum { ELAPSED, STATUS, OUTCOME, SOURCE, FLAGS, NUMBERS };
 /* Bytes of the numbers of a closing, in the order of the arguments. */
-static const unsigned char NUMBER_BYTES[NUMBERS] = {8, 2, 1, 1, 1, 4, 4, 4, 4, 4, 4, 4, 4, 2, 2};
+static const unsigned char NUMBER_BYTES[NUMBERS] = {8, 2, 1, 1, 1};
 
+/* counts are PACKED_BYTES, as BilledUsage.packed returns them: as they stand in the record, then whether the provider told of its cache. */
 typedef struct {
     uint64_t numbers[NUMBERS];
+    const char *counts;
     short_text texts[TEXTS];
 } closing;
 
@@ -86,14 +89,10 @@ static void add_closing(record *to, const closing *what)
     add_number(to, numbers[STATUS], 2);
     add_number(to, numbers[OUTCOME], 1);
     add_number(to, numbers[SOURCE], 1);
-    add_number(to, numbers[FLAGS], 1);
+    add_number(to, numbers[FLAGS] | (what->counts[COUNTS_BYTES] ? CACHE_REPORTED : 0), 1);
     for (int i = 0; i < TEXTS; i++)
         add_number(to, what->texts[i].size, 1);
-    for (int i = 0; i < COUNTS; i++)
-        add_number(to, numbers[FIRST_COUNT + i], 4);
-    add_number(to, 0, 4); /* room for another bucket */
-    for (int i = 0; i < UNITS; i++)
-        add_number(to, numbers[FIRST_UNIT + i], 2);
+    add_bytes(to, what->counts, COUNTS_BYTES);
     for (int i = 0; i < TEXTS; i++)
         add_bytes(to, what->texts[i].bytes, what->texts[i].size);
 }
@@ -119,13 +118,14 @@ static void seal_record(record *one, unsigned kind, uint32_t names, unsigned cha
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
+#include <structmember.h>
 
-/* Where a record goes: up to `room` bytes at `start` of a segment. */
+/* Where the next record of a segment goes, and where the room for it ends: for closings at end, for openings at openings_end, which is
+   not trusted. Without a segment end is 0. */
 typedef struct {
+    PyObject_HEAD
     Py_buffer segment;
-    unsigned char *start;
-    size_t room;
-    uint32_t names;
+    unsigned long long offset, end, openings_end;
 } place;
 
 /* Reads a number of so many bytes; returns 0 with an exception set if it is none. */
@@ -141,25 +141,6 @@ static int read_number(PyObject *object, int bytes, uint64_t *number)
     }
     PyErr_Format(PyExc_ValueError, "%R is not a number of %d bytes", object, bytes);
     return 0;
-}
-
-/* Takes segment, offset, end and number of the names; returns 0 with an exception set. Whoever gets 1 releases the segment. */
-static int take_place(PyObject *const *args, place *found)
-{
-    uint64_t offset, end, names;
-
-    if (!read_number(args[1], 8, &offset) || !read_number(args[2], 8, &end) || !read_number(args[3], 4, &names)
-        || PyObject_GetBuffer(args[0], &found->segment, PyBUF_WRITABLE) < 0)
-        return 0;
-    if (end > (uint64_t)found->segment.len) {
-        PyBuffer_Release(&found->segment);
-        PyErr_SetString(PyExc_ValueError, "the end is not inside the segment");
-        return 0;
-    }
-    found->room = offset < end ? (size_t)(end - offset) : 0;
-    found->start = (unsigned char *)found->segment.buf + (found->room ? offset : 0);
-    found->names = (uint32_t)names;
-    return 1;
 }
 
 /* Reads a string; returns 0 with an exception set if it is none, or has no UTF-8. */
@@ -195,7 +176,7 @@ static int read_text(PyObject *object, short_text *read, PyObject **held)
     return 1;
 }
 
-enum { PLACE_ARGUMENTS = 4, OPENED_ARGUMENTS = PLACE_ARGUMENTS + 5, CLOSED_ARGUMENTS = PLACE_ARGUMENTS + 1 + NUMBERS + TEXTS };
+enum { OPENED_ARGUMENTS = 6, CLOSED_ARGUMENTS = 2 + NUMBERS + 1 + TEXTS };
 
 static int has_arguments(Py_ssize_t count, Py_ssize_t needed)
 {
@@ -204,53 +185,63 @@ static int has_arguments(Py_ssize_t count, Py_ssize_t needed)
     return count == needed;
 }
 
-/* Writes the record if there is room; returns its body, NULL with an exception set. */
-static PyObject *write_record(PyObject *const *args, unsigned kind, record *made)
+/* Writes the record if there is room before end, and goes on behind it; returns whether there was. */
+static int write_record(place *to, unsigned long long end, unsigned kind, uint64_t names, record *made)
 {
-    size_t size = (size_t)(made->p - body_of(made));
-    place to;
+    size_t size = (size_t)(made->p - body_of(made)), needed = record_bytes(size);
 
-    if (!take_place(args, &to))
-        return NULL;
-    PyObject *body = PyBytes_FromStringAndSize((const char *)body_of(made), (Py_ssize_t)size);
-    if (body != NULL && record_bytes(size) <= to.room)
-        seal_record(made, kind, to.names, to.start);
-    PyBuffer_Release(&to.segment);
-    return body;
+    if (end > to->end)
+        end = to->end;
+    if (to->offset > end || needed > end - to->offset)
+        return 0;
+    seal_record(made, kind, (uint32_t)names, (unsigned char *)to->segment.buf + to->offset);
+    to->offset += needed;
+    return 1;
 }
 
-static PyObject *write_opened(PyObject *module, PyObject *const *args, Py_ssize_t count)
+static PyObject *write_opened(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
+    place *to = (place *)self;
+    uint64_t names;
     opening what;
     record made;
 
-    (void)module;
-    if (!has_arguments(count, OPENED_ARGUMENTS) || !read_number(args[4], 8, &what.dispatched_at)
-        || !read_number(args[5], 2, &what.attempt) || !read_number(args[6], 1, &what.stream)
-        || !read_string(args[7], &what.call_id) || !read_string(args[8], &what.request_id))
+    if (!has_arguments(count, OPENED_ARGUMENTS) || !read_number(args[0], 4, &names) || !read_number(args[1], 8, &what.dispatched_at)
+        || !read_number(args[2], 2, &what.attempt) || !read_number(args[3], 1, &what.stream)
+        || !read_string(args[4], &what.call_id) || !read_string(args[5], &what.request_id))
         return NULL;
     made.p = body_of(&made);
     add_opening(&made, &what);
-    return write_record(args, OPENED, &made);
+    Py_ssize_t size = (Py_ssize_t)(made.p - body_of(&made));
+    if (!write_record(to, to->openings_end, OPENED, names, &made))
+        Py_RETURN_NONE;
+    return PyBytes_FromStringAndSize((const char *)body_of(&made), size);
 }
 
-static PyObject *write_closed(PyObject *module, PyObject *const *args, Py_ssize_t count)
+static PyObject *write_closed(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
-    PyObject *const *numbers = args + PLACE_ARGUMENTS + 1, *const *texts = numbers + NUMBERS;
-    PyObject *held[TEXTS] = {NULL}, *body = NULL;
-    char *begins;
-    Py_ssize_t begins_size;
+    PyObject *const *numbers = args + 2, *const *counts = numbers + NUMBERS, *const *texts = counts + 1;
+    PyObject *held[TEXTS] = {NULL};
+    place *to = (place *)self;
+    char *begins, *packed;
+    Py_ssize_t begins_size, packed_size;
+    uint64_t names;
     closing what;
     record made;
-    int read = 1;
+    int read = 1, written = 0;
 
-    (void)module;
-    if (!has_arguments(count, CLOSED_ARGUMENTS) || PyBytes_AsStringAndSize(args[PLACE_ARGUMENTS], &begins, &begins_size) < 0)
+    if (!has_arguments(count, CLOSED_ARGUMENTS) || !read_number(args[0], 4, &names)
+        || PyBytes_AsStringAndSize(args[1], &begins, &begins_size) < 0 || PyBytes_AsStringAndSize(*counts, &packed, &packed_size) < 0)
         return NULL;
     if (begins_size > MAX_OPENING_BYTES) {
         PyErr_SetString(PyExc_ValueError, "no opening is as long");
         return NULL;
     }
+    if (packed_size != PACKED_BYTES) {
+        PyErr_Format(PyExc_ValueError, "%zd bytes are no counts", packed_size);
+        return NULL;
+    }
+    what.counts = packed;
     for (int i = 0; read && i < NUMBERS; i++)
         read = read_number(numbers[i], NUMBER_BYTES[i], &what.numbers[i]);
     for (int i = 0; read && i < TEXTS; i++)
@@ -259,21 +250,99 @@ static PyObject *write_closed(PyObject *module, PyObject *const *args, Py_ssize_
         made.p = body_of(&made);
         add_bytes(&made, begins, (size_t)begins_size);
         add_closing(&made, &what);
-        body = write_record(args, CLOSED, &made);
+        written = write_record(to, to->end, CLOSED, names, &made);
     }
     for (int i = 0; i < TEXTS; i++)
         Py_XDECREF(held[i]);
-    return body;
+    return read ? PyBool_FromLong(written) : NULL;
+}
+
+static PyObject *release(PyObject *self, PyObject *unused)
+{
+    place *one = (place *)self;
+
+    (void)unused;
+    one->end = 0;
+    PyBuffer_Release(&one->segment);
+    Py_RETURN_NONE;
+}
+
+static PyObject *new_place(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+    PyObject *segment;
+    unsigned long long offset, end;
+    uint64_t number[2];
+    PyObject *numbers[2];
+
+    if (keywords != NULL && PyDict_Size(keywords)) {
+        PyErr_SetString(PyExc_TypeError, "no keywords are taken");
+        return NULL;
+    }
+    if (!PyArg_ParseTuple(args, "OOO", &segment, &numbers[0], &numbers[1]) || !read_number(numbers[0], 8, &number[0])
+        || !read_number(numbers[1], 8, &number[1]))
+        return NULL;
+    offset = number[0], end = number[1];
+    place *made = (place *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+    if (made == NULL)
+        return NULL;
+    if (PyObject_GetBuffer(segment, &made->segment, PyBUF_WRITABLE) < 0) {
+        Py_DECREF(made);
+        return NULL;
+    }
+    if (end > (unsigned long long)made->segment.len) {
+        PyErr_SetString(PyExc_ValueError, "the end is not inside the segment");
+        Py_DECREF(made);
+        return NULL;
+    }
+    made->offset = offset;
+    made->end = made->openings_end = end;
+    return (PyObject *)made;
+}
+
+static void free_place(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    PyBuffer_Release(&((place *)self)->segment);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
 }
 
 #define FAST(function) (PyCFunction)(void (*)(void))function, METH_FASTCALL
 static PyMethodDef methods[] = {
-    {"write_opened", FAST(write_opened), "Writes that an attempt is about to be sent, where that fits; returns the record's body."},
-    {"write_closed", FAST(write_closed), "Writes how an attempt ended, where that fits; returns the record's body."},
+    {"write_opened", FAST(write_opened), "Writes that an attempt is about to be sent; returns the record's body, None where it does not fit."},
+    {"write_closed", FAST(write_closed), "Writes how an attempt ended; returns whether it fits."},
+    {"release", release, METH_NOARGS, "Lets go of the segment: nothing fits any more."},
     {NULL, NULL, 0, NULL},
 };
+static PyMemberDef members[] = {
+    {"offset", T_ULONGLONG, offsetof(place, offset), 0, "Where the next record goes."},
+    {"openings_end", T_ULONGLONG, offsetof(place, openings_end), 0, "Where the room for openings ends."},
+    {NULL, 0, 0, 0, NULL},
+};
+static PyType_Slot slots[] = {
+    {Py_tp_doc, "Where the next record of a segment goes."},
+    {Py_tp_new, new_place},
+    {Py_tp_dealloc, free_place},
+    {Py_tp_methods, methods},
+    {Py_tp_members, members},
+    {0, NULL},
+};
+static PyType_Spec spec = {"relay.outbox._record_writing.Place", sizeof(place), 0, Py_TPFLAGS_DEFAULT, slots};
+
+static int add_types(PyObject *module)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, &spec, NULL);
+    if (type == NULL)
+        return -1;
+    int failed = PyModule_AddType(module, (PyTypeObject *)type);
+    Py_DECREF(type);
+    return failed;
+}
+
+static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, add_types}, {0, NULL}};
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "relay.outbox._record_writing", NULL, 0, methods, NULL, NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT, "relay.outbox._record_writing", NULL, 0, NULL, module_slots, NULL, NULL, NULL,
 };
 
 PyMODINIT_FUNC PyInit__record_writing(void)

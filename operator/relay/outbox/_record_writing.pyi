@@ -1,41 +1,33 @@
 from typing import Any
 
-def write_opened(
-    segment: Any,
-    offset: int,
-    end: int,
-    names: int,
-    dispatched_at: int,
-    attempt: int,
-    stream: bool,
-    call_id: str,
-    request_id: str,
-    /,
-) -> bytes: ...
-def write_closed(
-    segment: Any,
-    offset: int,
-    end: int,
-    names: int,
-    opening: bytes,
-    elapsed: int,
-    status: int,
-    outcome: int,
-    source: int,
-    flags: int,
-    input_tokens: int,
-    cache_read: int,
-    cache_write: int,
-    cache_write_hour: int,
-    output: int,
-    reasoning: int,
-    audio_input: int,
-    audio_output: int,
-    web_search: int,
-    web_fetch: int,
-    answered_model: str | bytes | None,
-    service_tier: str | bytes | None,
-    region: str | bytes | None,
-    upstream_request_id: str | bytes | None,
-    /,
-) -> bytes: ...
+class Place:
+    offset: int
+    openings_end: int
+    def __init__(self, segment: Any, offset: int, end: int, /) -> None: ...
+    def write_opened(
+        self,
+        names: int,
+        dispatched_at: int,
+        attempt: int,
+        stream: bool,
+        call_id: str,
+        request_id: str,
+        /,
+    ) -> bytes | None: ...
+    def write_closed(
+        self,
+        names: int,
+        opening: bytes,
+        elapsed: int,
+        status: int,
+        outcome: int,
+        source: int,
+        flags: int,
+        counts: bytes,
+        answered_model: str | bytes | None,
+        service_tier: str | bytes | None,
+        region: str | bytes | None,
+        upstream_request_id: str | bytes | None,
+        /,
+    ) -> bool: ...
+    def release(self) -> None: ...

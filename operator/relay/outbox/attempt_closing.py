@@ -1,10 +1,10 @@
 """Writes the record of how an attempt ended."""
 
-from typing import Any, Final
+from typing import Final
 
 from relay.dialect.usage.billed_usage import BilledUsage
-from relay.outbox import record_writing
-from relay.outbox.record_format import CACHE_REPORTED, DELIVERED, DOUBTS, OUTCOMES, SOURCES
+from relay.outbox.record_format import DELIVERED, DOUBTS, OUTCOMES, SOURCES
+from relay.outbox.record_writing import Place
 from relay_contract.billing.attempt_event import AttemptOutcome, Doubt, UsageSource
 
 Name = str | bytes | None
@@ -12,12 +12,11 @@ Name = str | bytes | None
 _OUTCOME_NUMBERS: Final = {name: number for number, name in enumerate(OUTCOMES)}
 _SOURCE_NUMBERS: Final = {name: number for number, name in enumerate(SOURCES)}
 _DOUBT_NUMBERS: Final = {name: number for number, name in enumerate(DOUBTS)}
-# looked up once, since each attempt needs it
-_write_closed: Final = record_writing.write_closed
 
 
 class Closing:
-    """Holds how an attempt ended, by the names that AttemptClosed has. usage is None where the source has no tokens."""
+    """Holds how an attempt ended, by the names that AttemptClosed has. usage is None where the source has no tokens, and may be
+    packed (BilledUsage.packed)."""
 
     __slots__ = (
         "answered_model",
@@ -40,7 +39,7 @@ class Closing:
         status: int,
         delivered: bool,
         source: UsageSource,
-        usage: BilledUsage | None,
+        usage: BilledUsage | bytes | None,
         doubt: Doubt | None,
         answered_model: Name,
         service_tier: Name,
@@ -58,23 +57,20 @@ class Closing:
         self.upstream_request_id = upstream_request_id
 
 
-_NOTHING: Final = BilledUsage(input=0)
+_NOTHING: Final = BilledUsage(input=0).packed()
 
 
-def write_closing(
-    segment: Any, offset: int, end: int, *, names: int, opening: bytes, closing: Closing
-) -> bytes:
-    """Writes the record closed, where it fits (relay.outbox.record_writing_pure); returns its body."""
-    usage = closing.usage or _NOTHING
+def write_closing(place: Place, names: int, opening: bytes, closing: Closing) -> bool:
+    """Writes the record closed; returns whether it fits there. names is the number of the attempt's names."""
+    usage, counts, region = closing.usage, _NOTHING, None
+    if isinstance(usage, bytes):
+        counts = usage
+    elif usage is not None:
+        counts, region = usage.packed(), usage.region
     flags = _DOUBT_NUMBERS[closing.doubt]
     if closing.delivered:
         flags |= DELIVERED
-    if usage.cache_reported:
-        flags |= CACHE_REPORTED
-    return _write_closed(
-        segment,
-        offset,
-        end,
+    return place.write_closed(
         names,
         opening,
         closing.elapsed,
@@ -82,18 +78,9 @@ def write_closing(
         _OUTCOME_NUMBERS[closing.outcome],
         _SOURCE_NUMBERS[closing.source],
         flags,
-        usage.input,
-        usage.cache_read,
-        usage.cache_write,
-        usage.cache_write_hour,
-        usage.output,
-        usage.reasoning,
-        usage.audio_input,
-        usage.audio_output,
-        usage.web_search,
-        usage.web_fetch,
+        counts,
         closing.answered_model,
         closing.service_tier,
-        usage.region,
+        region,
         closing.upstream_request_id,
     )

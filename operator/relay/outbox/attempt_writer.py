@@ -3,20 +3,20 @@
 import os
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from relay.outbox import record_writing
 from relay.outbox.attempt_closing import Closing, write_closing
 from relay.outbox.attempt_names import MAX_NAMES_BYTES, AttemptNames, label
 from relay.outbox.record_format import (
     CLOSED,
     FIRST_OFFSET,
+    MAX_RECORD_BYTES,
     MAX_TEXT_BYTES,
     OPENED,
     OPENING_BYTES,
     record_bytes,
-    sealed,
 )
+from relay.outbox.record_writing import Place
 from relay.outbox.segment_files import (
     SEGMENT_BYTES,
     NoRoom,
@@ -33,10 +33,8 @@ LARGEST_OPENING: Final = record_bytes(MAX_NAMES_BYTES) + record_bytes(
 """Bytes of an opened record with its names, all labels at their longest."""
 ROLL_SECONDS: Final = 3600.0
 """A segment is ended at this age, so that no file holds what was delivered long ago."""
-_NO_SEGMENT: Final = bytearray()
-# looked up once, since each attempt needs them
+# looked up once, since each attempt needs it
 _time_ns: Final = time.time_ns
-_write_opened: Final = record_writing.write_opened
 
 
 class AttemptWriter:
@@ -48,12 +46,11 @@ class AttemptWriter:
     __slots__ = (
         "_born",
         "_directory",
-        "_map",
         "_most_segments",
         "_names",
         "_next",
         "_number",
-        "_offset",
+        "_place",
         "_relay",
         "_segment",
         "_size",
@@ -83,10 +80,8 @@ class AttemptWriter:
         self._names = 0
         self._segment: WritableSegment | None = None
         self._next: WritableSegment | None = None
-        self._map: Any = _NO_SEGMENT
         self._size = segment_bytes
-        # as if in a segment without room
-        self._offset = segment_bytes
+        self._place = _no_place()
         self._born = now
         self.opened = self.closed = self.dropped_opened = self.dropped_closed = 0
         # and in vain, since the last tick
@@ -97,13 +92,19 @@ class AttemptWriter:
 
     def ensure_room(self) -> bool:
         """Makes room for opening an attempt, whatever its names, where there is none; returns whether there is room."""
-        if self._next is not None or self._offset + LARGEST_OPENING <= self._opening_end:
+        if self._next is not None or self._offset + LARGEST_OPENING <= self._openings_end:
             return True
         return not self._tried and self._prepare()
 
     @property
-    def _opening_end(self) -> int:
-        return self._size - self._size // KEPT_FOR_CLOSES
+    def _offset(self) -> int:
+        """Returns where the next record goes; the end where there is no segment."""
+        return self._size if self._segment is None else self._place.offset
+
+    @property
+    def _openings_end(self) -> int:
+        """Returns where the room for openings ends."""
+        return self._size if self._next is not None else self._size - self._size // KEPT_FOR_CLOSES
 
     def names(self, fields: dict[str, str]) -> AttemptNames:
         """Makes the names of a kind of attempts; fields as in the record, but for the relay."""
@@ -118,30 +119,33 @@ class AttemptWriter:
     ) -> bytes:
         """Writes that an attempt is about to be sent; returns what its closing begins with."""
         self.opened += 1
-        end = self._end_of_room(OPENED, names)
-        opening = _write_opened(
-            self._map,
-            self._offset,
-            end,
-            names.number,
-            _time_ns() // 1000,
-            attempt,
-            stream,
-            call_id,
-            request_id,
+        dispatched_at = _time_ns() // 1000
+        if names.segment == self._number:
+            opening = self._place.write_opened(
+                names.number, dispatched_at, attempt, stream, call_id, request_id
+            )
+            if opening is not None:
+                return opening
+        record = bytearray(MAX_RECORD_BYTES)
+        place = Place(record, 0, MAX_RECORD_BYTES)
+        opening = place.write_opened(
+            names.number, dispatched_at, attempt, stream, call_id, request_id
         )
-        if not self._wrote(opening, end) and not self._append(OPENED, names, opening):
+        assert opening is not None
+        if not self._append(OPENED, names, record[: place.offset]):
             self.dropped_opened += 1
         return opening
 
     def close_attempt(self, names: AttemptNames, opening: bytes, closing: Closing) -> None:
         """Writes how an attempt ended."""
         self.closed += 1
-        end = self._end_of_room(CLOSED, names)
-        body = write_closing(
-            self._map, self._offset, end, names=names.number, opening=opening, closing=closing
-        )
-        if not self._wrote(body, end) and not self._append(CLOSED, names, body):
+        number = names.number
+        if names.segment == self._number and write_closing(self._place, number, opening, closing):
+            return
+        record = bytearray(MAX_RECORD_BYTES)
+        place = Place(record, 0, MAX_RECORD_BYTES)
+        write_closing(place, number, opening, closing)
+        if not self._append(CLOSED, names, record[: place.offset]):
             self.dropped_closed += 1
 
     def tick(self, now: float) -> None:
@@ -160,46 +164,31 @@ class AttemptWriter:
             if segment is not None:
                 segment.close()
         self._segment = self._next = None
-        self._map = _NO_SEGMENT
-        self._offset = self._size
+        self._place = _no_place()
         self._tried = True
 
     # -- segments --------------------------------------------------------------------------------------------------
 
-    def _end_of_room(self, kind: int, names: AttemptNames) -> int:
-        """Returns where the room for a record ends; 0 where its names have to come first, or the next segment."""
-        if names.segment != self._number or self._segment is None:
-            return 0
-        return self._opening_end if kind == OPENED and self._next is None else self._size
-
-    def _wrote(self, body: bytes, end: int) -> bool:
-        """Goes on behind a record; returns False for one that had no room before `end`, so that it was not written."""
-        following = self._offset + record_bytes(len(body))
-        if following > end:
-            return False
-        self._offset = following
-        return True
-
-    def _append(self, kind: int, names: AttemptNames, body: bytes) -> bool:
+    def _append(self, kind: int, names: AttemptNames, record: bytearray) -> bool:
         """Writes a record that had no room at once, with its names where they are not in the segment yet."""
-        size = record_bytes(len(body))
+        size = len(record)
         needed = size if names.segment == self._number else size + names.size
-        most = self._size
-        if kind == OPENED and self._next is None:
-            most = self._opening_end
+        most = self._openings_end if kind == OPENED else self._size
         if self._offset + needed > most and not self._make_room(size + names.size):
             return False
         if names.segment != self._number:
             self._write(names.record())
             names.segment = self._number
-        self._write(sealed(kind, names.number, body))
+        self._write(record)
         return True
 
-    def _write(self, record: bytes) -> None:
-        start = self._offset
+    def _write(self, record: bytes | bytearray) -> None:
+        segment = self._segment
+        assert segment is not None
+        start = self._place.offset
         end = start + len(record)
-        self._map[start:end] = record
-        self._offset = (end + 7) & ~7
+        segment.map[start:end] = record
+        self._place.offset = (end + 7) & ~7
 
     def _make_room(self, needed: int) -> bool:
         """Finds room for a record with its names, in this segment or the next; returns False if there is none."""
@@ -222,6 +211,7 @@ class AttemptWriter:
             return False
         self._tried = False
         self.trouble = ""
+        self._place.openings_end = self._openings_end
         return True
 
     def _advance(self, now: float) -> None:
@@ -230,10 +220,15 @@ class AttemptWriter:
         if following is None:
             return
         former, self._segment, self._next = self._segment, following, None
-        self._map = following.map
-        self._offset = FIRST_OFFSET
+        self._place = following.place
+        self._place.openings_end = self._openings_end
         self._number += 1
         self._born = now
         if former is not None:
             # after the next one has its lock: this writer is never without
             former.close()
+
+
+def _no_place() -> Place:
+    """Returns a place where nothing fits."""
+    return Place(bytearray(), 0, 0)

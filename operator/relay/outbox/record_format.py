@@ -45,6 +45,7 @@ DELIVERED: Final = 64
 CACHE_REPORTED: Final = 128
 _DOUBT_BITS: Final = 63
 MAX_TEXT_BYTES: Final = 255
+_TEXTS: Final = 5
 
 OUTCOMES: Final[tuple[AttemptOutcome, ...]] = (
     "ok",
@@ -77,6 +78,10 @@ _unpack_header: Final = HEADER.unpack_from
 def record_bytes(body_bytes: int) -> int:
     """Returns what a record with such a body takes in a segment."""
     return (HEADER_BYTES + body_bytes + 7) & ~7
+
+
+MAX_RECORD_BYTES: Final = record_bytes(OPENING_BYTES + CLOSING_BYTES + _TEXTS * MAX_TEXT_BYTES)
+"""Of an attempt's record, all texts at their longest."""
 
 
 def sealed(kind: int, names: int, body: bytes) -> bytes:

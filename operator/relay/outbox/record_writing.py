@@ -1,8 +1,8 @@
-"""Chooses the compiled functions that write records where they are built, as in the image, and those in Python elsewhere."""
+"""Chooses the compiled class that writes records where it is built, as in the image, and that in Python elsewhere."""
 
 try:
-    from relay.outbox._record_writing import write_closed, write_opened
+    from relay.outbox._record_writing import Place
 except ModuleNotFoundError:
-    from relay.outbox.record_writing_pure import write_closed, write_opened
+    from relay.outbox.record_writing_pure import Place
 
-__all__ = ("write_closed", "write_opened")
+__all__ = ("Place",)

@@ -1,14 +1,14 @@
 """Writes the records of an attempt into a segment, as _record_writing.c does where that is built.
 
-segment is memory that can be written, offset where the record goes, and end where the room for it ends: a record that does not fit is
-not written. names is the number of the attempt's names. Both return the body of the record, written or not, and raise ValueError for a
-number that the record has no room for.
+Raises ValueError for a number that the record has no room for.
 """
 
 import struct
 from typing import Any, Final
 
+from relay.dialect.usage.billed_usage import PACKED
 from relay.outbox.record_format import (
+    CACHE_REPORTED,
     CLOSED,
     CLOSING,
     MAX_TEXT_BYTES,
@@ -18,43 +18,69 @@ from relay.outbox.record_format import (
     sealed,
 )
 
-_COUNTS: Final = 5
-_UNITS: Final = 13
-_TEXTS: Final = 15
-"""Places of a closing's numbers and texts: of the tokens by bucket, of what is billed by the piece, and of the texts."""
+_NUMBERS: Final = 4
+"""Of a closing, in front of its flags, counts and texts."""
 
 
-def write_opened(
-    segment: Any,
-    offset: int,
-    end: int,
-    names: int,
-    dispatched_at: int,
-    attempt: int,
-    stream: bool,
-    call_id: str,
-    request_id: str,
-    /,
+class Place:
+    """Where the next record of a segment goes.
+
+    segment is memory that can be written; the room for closings ends at `end`, that for openings at openings_end. A record that
+    does not fit is not written. names is the number of the attempt's names.
+    """
+
+    def __init__(self, segment: Any, offset: int, end: int, /) -> None:
+        if end > len(segment):
+            raise ValueError("the end is not inside the segment")
+        self._segment: Any = segment
+        self._end = self.openings_end = end
+        self.offset = offset
+
+    def write_opened(self, names: int, /, *opened: Any) -> bytes | None:
+        """Writes that an attempt is about to be sent (_opened_body); returns the record's body, None where it does not fit."""
+        body = _opened_body(*opened)
+        end = min(self._end, self.openings_end)
+        return body if self._write(end, OPENED, names, body) else None
+
+    def write_closed(self, names: int, /, *closed: Any) -> bool:
+        """Writes how an attempt ended (_closed_body); returns whether it fits."""
+        return self._write(self._end, CLOSED, names, _closed_body(*closed))
+
+    def release(self) -> None:
+        """Lets go of the segment: nothing fits any more."""
+        self._segment = None
+        self._end = 0
+
+    def _write(self, end: int, kind: int, names: int, body: bytes) -> bool:
+        following = self.offset + record_bytes(len(body))
+        if following > end:
+            return False
+        record = sealed(kind, names, body)
+        self._segment[self.offset : self.offset + len(record)] = record
+        self.offset = following
+        return True
+
+
+def _opened_body(
+    dispatched_at: int, attempt: int, stream: bool, call_id: str, request_id: str, /
 ) -> bytes:
-    """Writes that an attempt is about to be sent; dispatched_at in microseconds since 1970."""
+    """Returns the body of the record opened; dispatched_at in microseconds since 1970."""
     name = request_id.encode()[:MAX_TEXT_BYTES]
-    body = _packed(OPENING, dispatched_at, attempt, stream, len(name), call_id.encode()) + name
-    _write(segment, offset, end, OPENED, names, body)
-    return body
+    return _packed(OPENING, dispatched_at, attempt, stream, len(name), call_id.encode()) + name
 
 
-def write_closed(
-    segment: Any, offset: int, end: int, names: int, opening: bytes, /, *ended: Any
-) -> bytes:
-    """Writes how an attempt ended: opening is what write_opened returned, ended are the numbers and texts in the order in which they
-    stand in the record, with the lengths of the texts left out."""
-    texts = [_text(one) for one in ended[_TEXTS:]]
-    lengths = map(len, texts)
-    # between tokens and units there is room for another bucket
-    numbers = (*ended[:_COUNTS], *lengths, *ended[_COUNTS:_UNITS], 0, *ended[_UNITS:_TEXTS])
-    body = opening + _packed(CLOSING, *numbers) + b"".join(texts)
-    _write(segment, offset, end, CLOSED, names, body)
-    return body
+def _closed_body(opening: bytes, /, *ended: Any) -> bytes:
+    """Returns the body of the record closed: opening is that of the record opened, ended are the numbers, counts (BilledUsage.packed)
+    and texts in the order in which they stand in the record, with the lengths of the texts left out."""
+    flags, counts = ended[_NUMBERS : _NUMBERS + 2]
+    if len(counts) != PACKED.size:
+        raise ValueError(f"{len(counts)} bytes are no counts")
+    *counted, cache_reported = PACKED.unpack(counts)
+    if cache_reported:
+        flags |= CACHE_REPORTED
+    texts = [_text(one) for one in ended[_NUMBERS + 2 :]]
+    closing = _packed(CLOSING, *ended[:_NUMBERS], flags, *map(len, texts), *counted)
+    return opening + closing + b"".join(texts)
 
 
 def _packed(layout: struct.Struct, *values: Any) -> bytes:
@@ -68,11 +94,3 @@ def _text(value: str | bytes | None) -> bytes:
     # a provider may write half of a surrogate pair
     data = value.encode("utf-8", "replace") if isinstance(value, str) else value or b""
     return data[:MAX_TEXT_BYTES]
-
-
-def _write(segment: Any, offset: int, end: int, kind: int, names: int, body: bytes) -> None:
-    if end > len(segment):
-        raise ValueError("the end is not inside the segment")
-    if offset + record_bytes(len(body)) <= end:
-        record = sealed(kind, names, body)
-        segment[offset : offset + len(record)] = record

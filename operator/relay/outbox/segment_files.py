@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from relay.outbox.record_format import FIRST_OFFSET, MAGIC
+from relay.outbox.record_writing import Place
 
 SEGMENT_BYTES: Final = 1024 * 1024
 SUFFIX: Final = ".segment"
@@ -27,18 +28,20 @@ class NoRoom(Exception):
 
 
 class WritableSegment:
-    """A segment that this process writes: mapped, locked, and of zeros but for the magic."""
+    """A segment that this process writes: mapped, locked, and of zeros but for the magic. place is for the records of attempts."""
 
-    __slots__ = ("_descriptor", "map")
+    __slots__ = ("_descriptor", "map", "place")
 
     def __init__(self, descriptor: int, size: int) -> None:
         self._descriptor = descriptor
         # mypyc knows no buffer: what is assigned to a slice of it goes to the page cache at once
         self.map: Any = mmap.mmap(descriptor, size)
         self.map[:FIRST_OFFSET] = MAGIC
+        self.place = Place(self.map, FIRST_OFFSET, size)
 
     def close(self) -> None:
         """Lets go of the segment: nothing more comes into it."""
+        self.place.release()
         self.map.close()
         os.close(self._descriptor)
 

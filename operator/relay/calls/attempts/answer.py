@@ -12,7 +12,6 @@ from relay.dialect.answers.answer_labels import model_in, service_tier_in, word_
 from relay.dialect.answers.error_report import ErrorReport, read_error
 from relay.dialect.answers.event_stream import SseScan, may_begin
 from relay.dialect.answers.response_id_marker import ResponseIdMarker
-from relay.dialect.body_fields import Reports
 from relay.dialect.body_scan import reports_in_answer
 from relay.dialect.endpoints import RESPONSES, Endpoint
 from relay.http.content_coding import Inflater, is_coded
@@ -54,10 +53,14 @@ class Answer:
         "_marker",
         "_media_type",
         "_misnamed",
-        "_places",
+        "_model_end",
+        "_model_start",
         "_received",
         "_target",
         "_text",
+        "_tier_end",
+        "_tier_start",
+        "_whole",
         "error",
         "response_id",
         "status",
@@ -86,7 +89,9 @@ class Answer:
         self._misnamed = self._received = self.undecided = self.unusable = False
         self.stream: SseScan | None = None
         self.unary: UnaryBody | None = None
-        self._places: Reports | None = None
+        # a body that was not decoded, and where model and service tier stand in it
+        self._whole: bytes | None = None
+        self._model_start = self._model_end = self._tier_start = self._tier_end = 0
         self.error: ErrorReport | None = None
         self.usage: object = None
         self.response_id: str | None = None
@@ -326,16 +331,16 @@ class Answer:
         """Returns the model that answered, by the provider's word; None where it does not say, or nobody looked."""
         if self.stream is not None:
             return self.stream.model
-        if self._places is not None:
-            return word_at(self.body(), self._places[2], self._places[3])
+        if self._whole is not None:
+            return word_at(self._whole, self._model_start, self._model_end)
         return None if self.unary is None else model_in(self.unary.head)
 
     def service_tier(self) -> Name:
         """Returns the tier of service that the call was given, by the provider's word."""
         if self.stream is not None:
             return self.stream.service_tier
-        if self._places is not None:
-            return word_at(self.body(), self._places[4], self._places[5])
+        if self._whole is not None:
+            return word_at(self._whole, self._tier_start, self._tier_end)
         return None if self.unary is None else service_tier_in(self.unary.tail)
 
     def estimated_tokens(self, received_bytes: int) -> int:
@@ -386,10 +391,11 @@ class Answer:
         if parts is None or self._misnamed:
             return False
         items, member = parts
-        places = self._places = reports_in_answer(body, items, member)
+        places = reports_in_answer(body, items, member)
         if places is None:
             return False
-        start, end = places[0], places[1]
+        start, end, self._model_start, self._model_end, self._tier_start, self._tier_end = places
+        self._whole = body
         self.usage = decoded(body[start:end]) if start < end else None
         return True
 

@@ -16,6 +16,7 @@ from relay.dialect.answers.retry_after import retry_after_seconds
 from relay.dialect.endpoints import RESPONSES
 from relay.dialect.refusals import Refusal, stream_error
 from relay.dialect.reported_usage import Tokens, reported_tokens
+from relay.dialect.usage.billed_usage import BilledUsage
 from relay.http.connection_pool import Pool
 from relay.http.headers import Field, identifier
 from relay.http.upstream import Fault, ResponseReceiver, UpstreamConnection
@@ -559,7 +560,7 @@ class Attempt(ResponseReceiver):
         answer, outcome = self.answer, self.outcome
         assert outcome is not None
         tokens = self._used_tokens()
-        evidence = usage_evidence(
+        source, usage, doubt = usage_evidence(
             answer,
             endpoint=self.call.endpoint,
             outcome=outcome,
@@ -569,16 +570,15 @@ class Attempt(ResponseReceiver):
             unreadable=self._unreadable,
             tokens=tokens,
         )
-        usage = evidence.usage
-        tier = usage.service_tier if usage is not None else None
+        tier = usage.service_tier if isinstance(usage, BilledUsage) else None
         closing = Closing(
             elapsed=int((now - self.started_at) * 1_000_000),
             outcome=outcome,
             status=self.status if 100 <= self.status <= 599 else 0,
             delivered=self._delivered,
-            source=evidence.source,
+            source=source,
             usage=usage,
-            doubt=evidence.doubt,
+            doubt=doubt,
             answered_model=answer.answered_model() if answer is not None else None,
             service_tier=tier or (answer.service_tier() if answer is not None else None),
             upstream_request_id=self.upstream_request_id,

@@ -6,32 +6,18 @@ whatever stands in its body: providers do not bill it. An error under 200 counts
 one. What may have been processed and said nothing is unknown, and not zero.
 """
 
-from typing import Final
-
 from relay.accounting.usage_event import Outcome
 from relay.calls.attempts.answer import Answer
-from relay.dialect.endpoints import Endpoint
+from relay.dialect.endpoints import EMBEDDINGS, Endpoint
 from relay.dialect.reported_usage import Tokens
-from relay.dialect.usage.billed_usage import BilledUsage
+from relay.dialect.usage.billed_usage import BilledUsage, Reading
 from relay.dialect.usage.openai_usage import openai_usage
+from relay.dialect.usage.plain_usage import plain_usage
 from relay_contract.billing.attempt_event import Doubt, UsageSource
 
-
-class Evidence:
-    """usage is None where the source has no tokens. doubt says why the provider's own numbers were not taken."""
-
-    __slots__ = ("doubt", "source", "usage")
-
-    def __init__(
-        self, source: UsageSource, usage: BilledUsage | None = None, doubt: Doubt | None = None
-    ) -> None:
-        self.source = source
-        self.usage = usage
-        self.doubt = doubt
-
-
-_NONE: Final = Evidence("none")
-_UNKNOWN: Final = Evidence("unknown")
+Evidence = tuple[UsageSource, BilledUsage | bytes | None, Doubt | None]
+"""The source; the usage, None where the source has no tokens, and packed where the reading of most answers was enough for it; and
+why the provider's own numbers were not taken. A tuple, since compiled it is returned without an object."""
 
 
 def usage_evidence(
@@ -51,24 +37,31 @@ def usage_evidence(
     call; tokens are those reported or else estimated, None where nothing can be estimated.
     """
     if not was_sent:
-        return _NONE
+        return "none", None, None
     doubt: Doubt | None = None
-    if answer is not None and answer.reported_usage is not None:
-        reading = openai_usage(answer.reported_usage, endpoint)
-        if isinstance(reading, BilledUsage):
-            if not unreadable:
-                whole = answer.stream is None or answer.stream.whole
-                return Evidence("provider" if whole else "partial", reading)
+    reported = answer.reported_usage if answer is not None else None
+    if answer is not None and reported is not None:
+        reading = _read(reported, endpoint)
+        if reading is None or isinstance(reading, str):
+            doubt = reading
+        elif unreadable:
             doubt = "range"
         else:
-            doubt = reading
+            whole = answer.stream is None or answer.stream.whole
+            return "provider" if whole else "partial", reading, None
     source = _source(answer, outcome, has_begun=has_begun, client_gone=client_gone)
     if source == "none":
-        return _NONE
+        return "none", None, None
     if source == "unknown" or tokens is None:
-        return _UNKNOWN if doubt is None else Evidence("unknown", None, doubt)
+        return "unknown", None, doubt
     estimated = BilledUsage(input=tokens.input, output=tokens.output, cache_reported=False)
-    return Evidence(source, estimated, doubt)
+    return source, estimated, doubt
+
+
+def _read(reported: object, endpoint: Endpoint) -> Reading | bytes:
+    """Reads a usage object, packed where it is like most."""
+    packed = None if endpoint is EMBEDDINGS else plain_usage(reported)
+    return openai_usage(reported, endpoint) if packed is None else packed
 
 
 def _source(

@@ -1,5 +1,6 @@
 """Tokens of an answer in disjoint buckets, as far as a provider's usage object can be believed to the token."""
 
+import struct
 from typing import Any, Final
 
 from relay_contract.billing.attempt_event import Doubt
@@ -7,6 +8,10 @@ from relay_contract.billing.token_buckets import MAX_TOKENS, MAX_UNITS
 
 NO_COUNT: Final = -1
 """Stands for a number that is none."""
+PACKED: Final = struct.Struct("<9IHH?")
+"""Tokens and units in the order of relay_contract.billing.token_buckets, and whether the provider told of its cache."""
+# looked up once, since many attempts need it
+_pack: Final = PACKED.pack
 
 
 class BilledUsage:
@@ -62,6 +67,24 @@ class BilledUsage:
         self.cache_reported = cache_reported
         self.service_tier = service_tier
         self.region = region
+
+    def packed(self) -> bytes:
+        """Returns the counts as a record holds them; raises struct.error for counts that are in doubt."""
+        return _pack(
+            self.input,
+            self.cache_read,
+            self.cache_write,
+            self.cache_write_hour,
+            self.output,
+            self.reasoning,
+            self.audio_input,
+            self.audio_output,
+            # no dialect counts apart what tools put before the model
+            0,
+            self.web_search,
+            self.web_fetch,
+            self.cache_reported,
+        )
 
     def doubt(self) -> Doubt | None:
         """Returns why these counts are impossible, None if they are not."""

@@ -1,4 +1,4 @@
-"""Writes records of any numbers and texts with an extension built with sanitizers, and compares with the functions in Python.
+"""Writes records of any numbers and texts with an extension built with sanitizers, and compares with the class in Python.
 
 usage: python -m tests.simulation.relay.outbox.sanitized_record_writing EXTENSION SECONDS SEED
 The seconds are of processor time. The sanitizer's library must be preloaded. Ends with status 1 at the first difference; its last line is the number of
@@ -8,6 +8,7 @@ attempts, and of those whose records had room.
 import random
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,10 +16,12 @@ from tests.unit.relay.outbox.record_writings import (
     LARGEST_RECORD,
     NUMBER_BYTES,
     TEXTS,
+    AnyPlace,
     RecordWriting,
     loaded,
 )
 
+from relay.dialect.usage.billed_usage import PACKED
 from relay.outbox import record_writing_pure
 from relay.outbox.record_format import record_at, record_bytes
 
@@ -57,10 +60,11 @@ class Differs(Exception):
 
 
 def attempt(compiled: RecordWriting, chance: random.Random) -> bool:
-    """Writes both records of an attempt into segments of exactly their size; returns whether they had room."""
+    """Writes both records of an attempt into segments of exactly their size; returns whether the closing had room."""
     size = chance.randrange(2 * LARGEST_RECORD)
     end = chance.choice((size, chance.randint(0, size)))
-    place = (chance.randrange(LARGEST_RECORD), end, number(chance, 4))
+    offset, openings_end = chance.randrange(LARGEST_RECORD), chance.choice((end, size, 2**64 - 1))
+    names = number(chance, 4)
     opened: tuple[Any, ...] = (
         number(chance, 8),
         number(chance, 2),
@@ -68,34 +72,57 @@ def attempt(compiled: RecordWriting, chance: random.Random) -> bool:
         text(chance),
         text(chance),
     )
-    closed = [*(number(chance, one) for one in NUMBER_BYTES), *(word(chance) for _ in range(TEXTS))]
-    ours, theirs = bytearray(size), bytearray(size)
-    opening = compiled.write_opened(ours, *place, *opened)
-    if opening != record_writing_pure.write_opened(theirs, *place, *opened) or ours != theirs:
-        raise Differs(f"opened at {place} of {size}: {opened}")
-    body = compiled.write_closed(ours, *place, opening, *closed)
-    if body != record_writing_pure.write_closed(theirs, *place, opening, *closed) or ours != theirs:
-        raise Differs(f"closed at {place} of {size}: {opened}, {closed}")
-    has_room = place[0] + record_bytes(len(body)) <= end
-    found = record_at(bytes(ours), place[0])
-    if has_room and (found is None or found.body != body):
-        raise Differs(f"not read as written at {place} of {size}: {opened}, {closed}")
-    return has_room
+    numbers = (number(chance, one) for one in NUMBER_BYTES)
+    words = (word(chance) for _ in range(TEXTS))
+    closed = [*numbers, chance.randbytes(PACKED.size), *words]
+    written: list[tuple[bytearray, bytes | None, bool, int]] = []
+    writings: tuple[Any, ...] = (compiled, record_writing_pure)
+    for writing in writings:
+        segment = bytearray(size)
+        place: AnyPlace = writing.Place(segment, offset, end)
+        place.openings_end = openings_end
+        opening = place.write_opened(names, *opened)
+        fits = place.write_closed(names, opening or b"", *closed)
+        written.append((segment, opening, fits, place.offset))
+    if written[0] != written[1]:
+        raise Differs(
+            f"{names} at {offset} to {openings_end} and {end} of {size}: {opened}, {closed}"
+        )
+    segment, opening, fits, following = written[0]
+    start = offset if opening is None else offset + record_bytes(len(opening))
+    found = record_at(bytes(segment), start)
+    if fits and (found is None or following != start + record_bytes(len(found.body))):
+        raise Differs(f"not read as written at {start} of {size}: {opened}, {closed}")
+    return fits
 
 
 def refusals(compiled: RecordWriting, chance: random.Random) -> None:
     """Hands over arguments of which one is of another type, or out of its range: each is an exception and nothing else."""
     segment = bytearray(chance.randrange(LARGEST_RECORD))
-    opened: list[Any] = [segment, 0, len(segment), 1, 1, 1, False, "0" * 32, "r"]
-    numbers = [0] * len(NUMBER_BYTES)
-    closed: list[Any] = [segment, 0, len(segment), 1, b"", *numbers, *[None] * TEXTS]
+    made: list[Any] = [segment, 0, len(segment)]
+    opened: list[Any] = [1, 1, 1, False, "0" * 32, "r"]
+    counts = bytes(chance.choice((0, PACKED.size - 1, PACKED.size, PACKED.size + 1)))
+    closed: list[Any] = [1, b"", *[0] * len(NUMBER_BYTES), counts, *[None] * TEXTS]
+    place = compiled.Place(segment, 0, len(segment))
     strange = chance.choice((-1, 2**64, 2**200, 1.5, "\ud800", b"x", None, object(), segment, []))
-    for function, arguments in ((compiled.write_opened, opened), (compiled.write_closed, closed)):
-        arguments[chance.randrange(len(arguments))] = strange
+    for function, arguments in (
+        (compiled.Place, made),
+        (place.write_opened, opened),
+        (place.write_closed, closed),
+        (partial(setattr, place), ["offset", 0]),
+        (partial(setattr, place), ["openings_end", 0]),
+    ):
+        arguments[-1 if function.__class__ is partial else chance.randrange(len(arguments))] = (
+            strange
+        )
+        try:
+            function(*arguments)
+        except (TypeError, ValueError, BufferError, OverflowError):
+            continue
+    for function, arguments in ((place.write_opened, opened), (place.write_closed, closed)):
         try:
             function(*arguments[: chance.randint(0, len(arguments))])
-            function(*arguments)
-        except (TypeError, ValueError, BufferError):
+        except (TypeError, ValueError):
             continue
 
 

@@ -9,7 +9,8 @@ from relay.outbox.attempt_closing import Closing, write_closing
 from relay.outbox.attempt_names import AttemptNames
 from relay.outbox.attempt_writer import AttemptWriter
 from relay.outbox.outbox_reader import OutboxReader, Parcel
-from relay.outbox.record_writing import write_opened
+from relay.outbox.record_format import MAX_RECORD_BYTES, record_at
+from relay.outbox.record_writing import Place
 
 TENANT_UID = "0b9c5f52-8d4e-4a51-9d0e-5a8f1f5a2f10"
 FIELDS = {
@@ -46,13 +47,22 @@ def opening_of(
     *, dispatched_at: int, attempt: int, stream: bool, call_id: str, request_id: str
 ) -> bytes:
     """Returns the body of the record opened."""
-    nowhere = bytearray()
-    return write_opened(nowhere, 0, 0, 1, dispatched_at, attempt, stream, call_id, request_id)
+    opening = _place().write_opened(1, dispatched_at, attempt, stream, call_id, request_id)
+    assert opening is not None
+    return opening
 
 
 def closed_body(opening: bytes, closing: Closing) -> bytes:
     """Returns the body of the record closed."""
-    return write_closing(bytearray(), 0, 0, names=1, opening=opening, closing=closing)
+    segment = bytearray(MAX_RECORD_BYTES)
+    assert write_closing(Place(segment, 0, MAX_RECORD_BYTES), 1, opening, closing)
+    found = record_at(bytes(segment), 0)
+    assert found is not None
+    return found.body
+
+
+def _place() -> Place:
+    return Place(bytearray(MAX_RECORD_BYTES), 0, MAX_RECORD_BYTES)
 
 
 def open_attempt(writer: AttemptWriter, names: AttemptNames, number: int) -> bytes:

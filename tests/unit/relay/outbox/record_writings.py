@@ -7,27 +7,41 @@ from typing import Any, Protocol, cast
 from hypothesis import strategies as st
 
 from hatch_build import RECORD_WRITING
+from relay.dialect.usage.billed_usage import PACKED
 from relay.outbox.record_format import CLOSING_BYTES, MAX_TEXT_BYTES, OPENING_BYTES
 
-NUMBER_BYTES = (8, 2, 1, 1, 1, *[4] * 8, 2, 2)
+NUMBER_BYTES = (8, 2, 1, 1, 1)
 """Of the numbers of a closing."""
 TEXTS = 4
 LARGEST_RECORD = 24 + OPENING_BYTES + CLOSING_BYTES + (1 + TEXTS) * MAX_TEXT_BYTES
 Arguments = tuple[Any, ...]
 
 
-class RecordWriting(Protocol):
-    """The functions that write records, as the module in C has them and that in Python."""
+class AnyPlace(Protocol):
+    """The class that writes records, as the module in C has it and that in Python."""
 
-    def write_opened(self, *arguments: Any) -> bytes:
+    offset: int
+    openings_end: int
+
+    def write_opened(self, *arguments: Any) -> bytes | None:
         """Writes a record opened."""
 
-    def write_closed(self, *arguments: Any) -> bytes:
+    def write_closed(self, *arguments: Any) -> bool:
         """Writes a record closed."""
+
+    def release(self) -> None:
+        """Lets go of the segment."""
+
+
+class RecordWriting(Protocol):
+    """Either module."""
+
+    def Place(self, segment: Any, offset: Any, end: Any, /) -> AnyPlace:  # noqa: N802 - a class
+        """Makes a place."""
 
 
 def loaded(path: Path) -> RecordWriting:
-    """Returns the functions of a built extension."""
+    """Returns a built extension."""
     spec = importlib.util.spec_from_file_location(RECORD_WRITING, path)
     assert spec is not None
     assert spec.loader is not None
@@ -51,6 +65,11 @@ OPENED: st.SearchStrategy[Arguments] = st.tuples(
     st.text("0123456789abcdef", min_size=32, max_size=32) | NAMES,
     NAMES,
 )
-CLOSED: st.SearchStrategy[Arguments] = st.tuples(*map(numbers, NUMBER_BYTES), *[WORDS] * TEXTS)
-PLACES = st.tuples(st.integers(0, LARGEST_RECORD), st.integers(0, 2 * LARGEST_RECORD), numbers(4))
-"""Where a record goes, where the room for it ends, and the number of its names."""
+CLOSED: st.SearchStrategy[Arguments] = st.tuples(
+    *map(numbers, NUMBER_BYTES),
+    st.binary(min_size=PACKED.size, max_size=PACKED.size),
+    *[WORDS] * TEXTS,
+)
+ENDS = st.integers(0, 2 * LARGEST_RECORD)
+PLACES = st.tuples(st.integers(0, LARGEST_RECORD), ENDS, ENDS)
+"""Where a record goes, and where the room for it ends: for a closing, and for an opening."""

@@ -1,4 +1,4 @@
-"""Records are written alike by the functions in C and in Python, and read as what they were written from."""
+"""Records are written alike in C and in Python, and read as what they were written from."""
 
 from typing import Any
 
@@ -12,24 +12,29 @@ from tests.unit.relay.outbox.record_writings import (
     NUMBER_BYTES,
     OPENED,
     PLACES,
+    AnyPlace,
     Arguments,
     RecordWriting,
     loaded,
+    numbers,
 )
 
 from hatch_build import RECORD_WRITING, compile_extension
+from relay.dialect.usage.billed_usage import BilledUsage
 from relay.outbox import record_writing_pure
+from relay.outbox.record_format import CLOSED as KIND_CLOSED
 from relay.outbox.record_format import OPENED as KIND_OPENED
 from relay.outbox.record_format import record_at, record_bytes
 
 ROOM = 2 * LARGEST_RECORD
 OPENING = (1_700_000_000_000_000, 1, False, call_id(7), "req-7")
-CLOSING = (1500, 200, 0, 0, 64, 10, 0, 0, 0, 5, 0, 0, 0, 0, 0, b"m", None, None, "up-1")
+COUNTS = BilledUsage(input=10, output=5).packed()
+CLOSING = (1500, 200, 0, 0, 64, COUNTS, b"m", None, None, "up-1")
 
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> RecordWriting:
-    """The functions in C, built from these sources."""
+    """The module in C, built from these sources."""
     debian_packages.ensure_compiler(print)
     return loaded(compile_extension(RECORD_WRITING, tmp_path_factory.mktemp("record-writing")))
 
@@ -42,82 +47,163 @@ def writing(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue("compiled")
 
 
-@given(place=PLACES, opened=OPENED, closed=CLOSED)
+@given(place=PLACES, names=numbers(4), opened=OPENED, closed=CLOSED)
 def test_both_write_the_same_bytes(
-    compiled: RecordWriting, place: tuple[int, int, int], opened: Arguments, closed: Arguments
+    compiled: RecordWriting,
+    place: tuple[int, int, int],
+    names: int,
+    opened: Arguments,
+    closed: Arguments,
 ) -> None:
-    ours, theirs = bytearray(ROOM), bytearray(ROOM)
-    opening = compiled.write_opened(ours, *place, *opened)
-    assert record_writing_pure.write_opened(theirs, *place, *opened) == opening
-    assert ours == theirs
-    body = compiled.write_closed(ours, *place, opening, *closed)
-    assert record_writing_pure.write_closed(theirs, *place, opening, *closed) == body
-    assert ours == theirs
+    written = []
+    for writing in (compiled, record_writing_pure):
+        segment = bytearray(ROOM)
+        to = place_in(writing, segment, place)
+        opening = to.write_opened(names, *opened)
+        begins = opening or b"begins"
+        fits = to.write_closed(names, begins, *closed)
+        written.append((segment, opening, fits, to.offset))
+    assert written[0] == written[1]
 
 
-@given(place=PLACES, opened=OPENED)
+@given(place=PLACES, names=numbers(4), opened=OPENED)
 def test_a_record_stands_where_there_is_room_for_it_and_touches_nothing_else(
-    compiled: RecordWriting, place: tuple[int, int, int], opened: Arguments
+    compiled: RecordWriting, place: tuple[int, int, int], names: int, opened: Arguments
 ) -> None:
-    offset, end, names = place
+    offset, end, openings_end = place
     segment = bytearray(b"\x55" * ROOM)
-    body = compiled.write_opened(segment, offset, end, names, *opened)
+    to = place_in(compiled, segment, place)
+    body = to.write_opened(names, *opened)
     found = record_at(bytes(segment), offset)
-    if offset + record_bytes(len(body)) > end:
+    if body is None:
+        whole = compiled.Place(bytearray(ROOM), 0, ROOM).write_opened(names, *opened)
+        assert whole is not None
+        assert offset + record_bytes(len(whole)) > min(end, openings_end)
         assert found is None
+        assert to.offset == offset
         assert segment == b"\x55" * ROOM
         return
     assert found is not None
     assert (found.kind, found.names, found.body) == (KIND_OPENED, names, body)
+    assert to.offset == offset + record_bytes(len(body)) <= min(end, openings_end)
     after = offset + 16 + len(body)
     assert segment[:offset] + segment[after:] == b"\x55" * (ROOM - 16 - len(body))
+
+
+def test_records_stand_one_behind_the_other(writing: RecordWriting) -> None:
+    segment = bytearray(ROOM)
+    to = writing.Place(segment, 8, ROOM)
+    opening = to.write_opened(1, *OPENING)
+    assert opening is not None
+    assert to.write_closed(1, opening, *CLOSING)
+    second = record_at(bytes(segment), 8 + record_bytes(len(opening)))
+    assert second is not None
+    assert (second.kind, second.body[: len(opening)]) == (KIND_CLOSED, opening)
+    assert to.offset == 8 + record_bytes(len(opening)) + record_bytes(len(second.body))
+
+
+def test_closings_have_room_behind_the_end_of_the_openings(writing: RecordWriting) -> None:
+    to = writing.Place(bytearray(ROOM), 0, ROOM)
+    to.openings_end = 8
+    assert to.write_opened(1, *OPENING) is None
+    assert to.write_closed(1, b"", *CLOSING)
+    to.openings_end = 2 * ROOM
+    to.offset = ROOM - 8
+    assert to.write_opened(1, *OPENING) is None
+    to.offset = 2 * ROOM
+    assert not to.write_closed(1, b"", *CLOSING)
+
+
+def test_nothing_is_written_to_a_segment_that_was_let_go(writing: RecordWriting) -> None:
+    segment = bytearray(ROOM)
+    to = writing.Place(segment, 0, ROOM)
+    to.release()
+    to.release()
+    assert to.write_opened(1, *OPENING) is None
+    assert not to.write_closed(1, b"", *CLOSING)
+    # memory that a place still had could not be resized
+    segment.clear()
 
 
 @pytest.mark.parametrize("place", range(len(NUMBER_BYTES)))
 def test_a_number_that_a_record_has_no_room_for_is_refused(
     writing: RecordWriting, place: int
 ) -> None:
-    opening = writing.write_opened(bytearray(), 0, 0, 1, *OPENING)
     for number in (-1, 256 ** NUMBER_BYTES[place]):
         closing = (*CLOSING[:place], number, *CLOSING[place + 1 :])
         segment = bytearray(ROOM)
         with pytest.raises(ValueError, match="not"):
-            writing.write_closed(segment, 0, ROOM, 1, opening, *closing)
+            writing.Place(segment, 0, ROOM).write_closed(1, b"", *closing)
         assert segment == bytearray(ROOM)
 
 
 def test_an_end_outside_the_segment_is_refused(writing: RecordWriting) -> None:
     for segment in (bytearray(), bytearray(ROOM)):
         with pytest.raises(ValueError, match="not inside"):
-            writing.write_opened(segment, 0, len(segment) + 1, 1, *OPENING)
+            writing.Place(segment, 0, len(segment) + 1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        (bytearray(ROOM), 0),
+        (bytearray(ROOM), 0, ROOM, 0),
+        (b"read-only", 0, 9),
+        (None, 0, 0),
+        (bytearray(ROOM), "0", ROOM),
+        (bytearray(ROOM), 0, None),
+    ],
+)
+def test_a_place_is_made_of_memory_and_numbers(
+    compiled: RecordWriting, arguments: Arguments
+) -> None:
+    with pytest.raises((TypeError, BufferError)):
+        compiled.Place(*arguments)
 
 
 @pytest.mark.parametrize(
     ("function", "arguments"),
     [
         ("write_opened", ()),
-        ("write_opened", (bytearray(ROOM), 0, ROOM, 1, *OPENING, 0)),
-        ("write_opened", (b"read-only", 0, 9, 1, *OPENING)),
-        ("write_opened", (None, 0, 0, 1, *OPENING)),
-        ("write_opened", (bytearray(ROOM), 0, ROOM, 1, *OPENING[:3], b"bytes", "")),
-        ("write_opened", (bytearray(ROOM), "0", ROOM, 1, *OPENING)),
-        ("write_closed", (bytearray(ROOM), 0, ROOM, 1, b"", *CLOSING[:-1])),
-        ("write_closed", (bytearray(ROOM), 0, ROOM, 1, "text", *CLOSING)),
-        ("write_closed", (bytearray(ROOM), 0, ROOM, 1, b"", *CLOSING[:-1], 7)),
+        ("write_opened", (1, *OPENING, 0)),
+        ("write_opened", (1, *OPENING[:3], b"bytes", "")),
+        ("write_opened", ("1", *OPENING)),
+        ("write_closed", (1, b"", *CLOSING[:-1])),
+        ("write_closed", (1, "text", *CLOSING)),
+        ("write_closed", (1, b"", *CLOSING[:-1], 7)),
+        ("write_closed", (1, b"", *CLOSING[:5], None, *CLOSING[6:])),
     ],
 )
 def test_arguments_of_another_type_are_refused(
     compiled: RecordWriting, function: str, arguments: Arguments
 ) -> None:
-    with pytest.raises((TypeError, BufferError)):
-        getattr(compiled, function)(*arguments)
+    segment = bytearray(ROOM)
+    with pytest.raises(TypeError):
+        getattr(compiled.Place(segment, 0, ROOM), function)(*arguments)
+    assert segment == bytearray(ROOM)
 
 
 def test_more_than_an_opening_is_refused(compiled: RecordWriting) -> None:
     with pytest.raises(ValueError, match="opening"):
-        compiled.write_closed(bytearray(ROOM), 0, ROOM, 1, bytes(300), *CLOSING)
+        compiled.Place(bytearray(ROOM), 0, ROOM).write_closed(1, bytes(300), *CLOSING)
+
+
+@pytest.mark.parametrize("counts", [b"", COUNTS[:-1], COUNTS + b"\0"])
+def test_counts_of_another_size_are_refused(writing: RecordWriting, counts: bytes) -> None:
+    segment = bytearray(ROOM)
+    with pytest.raises(ValueError, match="no counts"):
+        writing.Place(segment, 0, ROOM).write_closed(1, b"", *CLOSING[:5], counts, *CLOSING[6:])
+    assert segment == bytearray(ROOM)
 
 
 def test_a_request_id_without_utf_8_is_refused(writing: RecordWriting) -> None:
     with pytest.raises(UnicodeEncodeError):
-        writing.write_opened(bytearray(ROOM), 0, ROOM, 1, *OPENING[:4], "\ud800")
+        writing.Place(bytearray(ROOM), 0, ROOM).write_opened(1, *OPENING[:4], "\ud800")
+
+
+def place_in(writing: Any, segment: bytearray, place: tuple[int, int, int]) -> AnyPlace:
+    offset, end, openings_end = place
+    to: AnyPlace = writing.Place(segment, offset, end)
+    to.openings_end = openings_end
+    return to
