@@ -1,22 +1,25 @@
 """The reading in C of what most answers report finds the same buckets as that of all of them, or leaves it to that."""
 
-import importlib.util
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.cluster.build import debian_packages
+from tests.unit.relay.dialect.usage.plain_usages import (
+    BESIDE,
+    DETAILS,
+    ODD,
+    PARTS,
+    PlainUsage,
+    loaded,
+    read,
+)
 from tests.unit.relay.dialect.usage.test_billed_usage import CORPUS
 
 from hatch_build import PLAIN_USAGE, compile_extension
-from relay.dialect.endpoints import Endpoint
-from relay.dialect.usage.billed_usage import BilledUsage
-from relay.dialect.usage.openai_usage import openai_usage
 from relay_contract.billing.token_buckets import MAX_TOKENS
 
-PlainUsage = Callable[[object], bytes | None]
 OPENAI = {
     "prompt_tokens": 97,
     "completion_tokens": 61,
@@ -37,18 +40,8 @@ PLAIN = [
     {**OPENAI, "total_tokens": 178},
     {"prompt_tokens": 1, "completion_tokens": MAX_TOKENS - 1, "total_tokens": MAX_TOKENS},
 ]
-NUMBERS = st.integers(0, 60) | st.sampled_from(
-    (None, True, -1, 1.0, 1.5, "1", [], MAX_TOKENS - 7, MAX_TOKENS, MAX_TOKENS + 1, 2**63, 2**70)
-)
-PARTS = (
-    "reasoning_tokens",
-    "audio_tokens",
-    "cached_tokens",
-    "cache_write_tokens",
-    "cache_creation_input_tokens",
-)
-BESIDE = ("prompt_cache_hit_tokens", "num_cached_tokens", "cache_read_input_tokens")
-DETAILS = st.dictionaries(st.sampled_from(PARTS), NUMBERS, max_size=3)
+NUMBERS = st.integers(0, 60) | st.sampled_from(ODD)
+ANY_DETAILS = st.dictionaries(st.sampled_from(PARTS), NUMBERS, max_size=3)
 TOTALS = st.sampled_from(("prompt_tokens", "completion_tokens", "total_tokens", "input_tokens"))
 
 
@@ -57,9 +50,9 @@ def reported(draw: st.DrawFn) -> dict[str, Any]:
     """Usage objects of which most can be true, and the others are wrong in some place."""
     names = draw(st.sets(st.sampled_from((*PARTS, *BESIDE)), max_size=2))
     usage: dict[str, Any] = {name: draw(NUMBERS) for name in names}
-    for name in ("prompt_tokens_details", "completion_tokens_details"):
+    for name in DETAILS:
         if draw(st.booleans()):
-            usage[name] = draw(DETAILS | NUMBERS)
+            usage[name] = draw(ANY_DETAILS | NUMBERS)
     counts = st.integers(50, 500)
     usage |= {"prompt_tokens": draw(counts), "completion_tokens": draw(counts)}
     thought = draw(st.just(0) | st.integers(0, 60))
@@ -75,20 +68,7 @@ def reported(draw: st.DrawFn) -> dict[str, Any]:
 def plain_usage(tmp_path_factory: pytest.TempPathFactory) -> PlainUsage:
     """The function in C, built from these sources."""
     debian_packages.ensure_compiler(print)
-    path = compile_extension(PLAIN_USAGE, tmp_path_factory.mktemp("plain-usage"))
-    spec = importlib.util.spec_from_file_location(PLAIN_USAGE, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    function: PlainUsage = module.plain_usage
-    return function
-
-
-def read(usage: object) -> bytes | None:
-    """Returns what openai_usage finds, packed; None where it finds a doubt or nothing."""
-    reading = openai_usage(usage, Endpoint.CHAT)
-    return reading.packed() if isinstance(reading, BilledUsage) else None
+    return loaded(compile_extension(PLAIN_USAGE, tmp_path_factory.mktemp("plain-usage")))
 
 
 @pytest.mark.parametrize("usage", PLAIN)
