@@ -103,3 +103,21 @@ def test_what_is_no_usage_of_a_chat_is_left_to_the_rules(
     plain_usage: PlainUsage, usage: object
 ) -> None:
     assert plain_usage(usage) is None
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": MAX_TOKENS, "completion_tokens": 1},
+        {**OPENAI, "total_tokens": 150},
+        {**OPENAI, "prompt_tokens_details": {"cached_tokens": 98}},
+        {**OPENAI, "completion_tokens_details": {"reasoning_tokens": 62}},
+        {**OPENAI, "prompt_tokens_details": {"cached_tokens": -1}},
+        {**OPENAI, "prompt_tokens_details": {}, "num_cached_tokens": 2**70},
+    ],
+)
+def test_what_is_in_doubt_is_left_to_the_rules(
+    plain_usage: PlainUsage, usage: dict[str, Any]
+) -> None:
+    assert read(usage) is None
+    assert plain_usage(usage) is None
