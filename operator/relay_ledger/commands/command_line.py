@@ -22,29 +22,33 @@ from relay_ledger.commands import (
     statement_command,
     tools_command,
 )
+from relay_ledger.commands.alert_commands import NobodyKnown
 from relay_ledger.commands.credit_commands import CreditRefused
+from relay_ledger.commands.past import act_commands, baseline_commands
 from relay_ledger.commands.provider_api import ProviderRefused
 from relay_ledger.commands.reconcile_command import NotSettled
 from relay_ledger.commands.serve import serve
 from relay_ledger.money.amounts import NotAnAmount
+from relay_ledger.periods.divisions import TooManyParts
 from relay_ledger.periods.moments import NotATime
 from relay_ledger.periods.zones import UnknownZone
 from relay_ledger.prices.price_list import InvalidPrices
 from relay_ledger.reconciliation.provider_report import UnreadableReport
+from relay_ledger.reports.old_history import UnreadableHistory
 from relay_ledger.reports.usage_history import BadQuestion
-from relay_ledger.reports.what_if import UnreadableHistory
 from relay_ledger.settings import Settings
 from relay_ledger.statements.statement import NoRate, NotDue
+from relay_ledger.store.bills.baseline_store import BaselineRefused
 from relay_ledger.store.bills.statement_store import PostingsGone
 from relay_ledger.store.contracts import TermsRefused
 from relay_ledger.store.databases import DatabaseMisconfigured
 from relay_ledger.store.schema import NewerSchema
 
 _WRONG_QUESTIONS: Final = (
-    *(InvalidPrices, NotAnAmount, NotATime, UnknownZone),
+    *(InvalidPrices, NotAnAmount, NotATime, TooManyParts, UnknownZone),
     *(NoRate, NotDue, PostingsGone, TermsRefused),
     *(UnreadableReport, ProviderRefused, UnreadableHistory),
-    *(BadQuestion, CreditRefused, NotSettled),
+    *(BadQuestion, CreditRefused, NotSettled, BaselineRefused, NobodyKnown),
 )
 
 SECRETS: Final = Path("/etc/relay-ledger/secrets")
@@ -106,6 +110,12 @@ def _parser() -> argparse.ArgumentParser:
     alert_commands.add_arguments(
         commands.add_parser("alerts", help="list alerts that no receiver took, and send them again")
     )
+    baseline_commands.add_parsers(
+        commands.add_parser("baseline", help="keep what an old relay served, to compare with")
+    )
+    act_commands.add_arguments(
+        commands.add_parser("acts", help="list what people had the ledger change")
+    )
     commands.add_parser(
         "payments-token", help="write the token by which payment systems add credit"
     )
@@ -144,7 +154,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 _READERS: Final[Mapping[str, Callable[[argparse.Namespace, str], int]]] = {
+    "acts": act_commands.run,
     "alerts": alert_commands.run,
+    "baseline": baseline_commands.run,
     "audit": audit.run,
     "reconcile": reconcile_command.run,
     "compare": compare_command.run,

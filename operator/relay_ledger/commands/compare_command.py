@@ -13,7 +13,10 @@ from relay_ledger.money.amounts import usd_text
 from relay_ledger.periods.months import month_period
 from relay_ledger.periods.zones import utc_text, zone
 from relay_ledger.prices.price_list import InvalidPrices, PriceList
-from relay_ledger.reports.what_if import WhatIf, read_baseline
+from relay_ledger.reports.baseline import compared_imports
+from relay_ledger.reports.old_history import Point, cost_of_tokens, read_baseline
+from relay_ledger.reports.what_if import WhatIf
+from relay_ledger.store.bills.baseline_store import BaselineStore
 from relay_ledger.store.bills.booked_costs import booked_costs
 from relay_ledger.store.databases import open_database
 from relay_ledger.store.price_book_store import PriceBookStore
@@ -45,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--baseline", type=Path, help="what an old relay answered to POST /usage/history"
     )
     parser.add_argument(
-        "--baseline-model", help="the model of the list whose price the baseline's tokens have"
+        "--baseline-model",
+        help="the model of the list whose price the tokens of a baseline have that names no model",
     )
 
 
@@ -91,6 +95,12 @@ def _compared(options: argparse.Namespace, engine: Engine) -> dict[str, Any]:
             for (server, tool), sums in sorted(what_if.by_tool.items(), key=lambda one: one[0])
         ],
     }
+    imported = BaselineStore(engine).points(
+        start=period.start, end=period.end, tenant_uid=options.tenant
+    )
+    if imported:
+        models = {"": options.baseline_model or "", **dict(options.model)}
+        content["imported"] = compared_imports(imported, prices, models)
     if options.baseline is not None:
         content["baseline"] = _baseline(options, prices, period.start, period.end)
     return content
@@ -102,7 +112,8 @@ def _baseline(
     found = read_baseline(options.baseline.read_text(encoding="utf-8"), start=start, end=end)
     cost = None
     if options.baseline_model is not None:
-        cost = found.cost(prices, options.baseline_model, start)
+        point = Point(start, options.baseline_model, found.input_tokens, found.output_tokens)
+        cost = cost_of_tokens([point], prices, {})
     return {
         "points": found.points,
         "input_tokens": found.input_tokens,

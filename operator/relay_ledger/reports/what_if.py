@@ -2,26 +2,18 @@
 compared with nothing.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from relay_contract.billing.attempt_event import AttemptClosed
-from relay_contract.billing.token_buckets import MAX_TOKENS, BilledUnits, TokenBuckets
+from relay_contract.billing.token_buckets import TokenBuckets
 from relay_ledger.booking.tool_posting import BilledCall
 from relay_ledger.money.amounts import usd_text
 from relay_ledger.prices.price_list import PriceList
 from relay_ledger.prices.pricing import Priced, Use, price_of
 from relay_ledger.prices.tool_pricing import ToolUse, price_of_call
 from relay_ledger.reports.figures import share
-
-MAX_POINTS: Final = 100_000
-
-
-class UnreadableHistory(ValueError):
-    """A usage history that cannot be read; the message says where."""
 
 
 @dataclass(slots=True)
@@ -112,72 +104,3 @@ def _added(comparisons: Iterable[Comparison]) -> Comparison:
         total.unpriced += sums.unpriced
         total.other_unpriced += sums.other_unpriced
     return total
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """What an old relay's history says of a time: tokens, and its slowest and worst point."""
-
-    points: int
-    input_tokens: int
-    output_tokens: int
-    latency_p99: float | None
-    error_rate: float | None
-
-    def cost(self, prices: PriceList, model: str, at: int) -> int | None:
-        """Returns what its tokens cost as those of one model, none of them cached; None without a price."""
-        pico = 0
-        for tokens, bucket in ((self.input_tokens, "input"), (self.output_tokens, "output")):
-            # a history is of more tokens than one attempt can have: the price of one, times all
-            use = Use("", model, at, TokenBuckets(**{bucket: 1}), BilledUnits())
-            found = price_of(use, prices)
-            if not isinstance(found, Priced):
-                return None
-            pico += found.pico * tokens
-        return pico
-
-
-def read_baseline(text: str, *, start: int, end: int) -> Baseline:
-    """Reads what `POST /usage/history` answered, and takes the points of a time (microseconds since 1970); raises UnreadableHistory."""
-    try:
-        data = json.loads(text)["data"]
-        if not isinstance(data, list) or len(data) > MAX_POINTS:
-            raise ValueError(f"data is no list of at most {MAX_POINTS} points")
-        points = [point for point in data if start <= _at(point["timestamp"]) < end]
-        return Baseline(
-            points=len(points),
-            input_tokens=sum(_count(point["input_tokens"]) for point in points),
-            output_tokens=sum(_count(point["output_tokens"]) for point in points),
-            latency_p99=_largest(points, "latency_p99"),
-            error_rate=_largest(points, "error_rate"),
-        )
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise UnreadableHistory(
-            f"it is no usage history: {type(error).__name__} {error}"[:200]
-        ) from None
-
-
-def _at(timestamp: Any) -> int:
-    if isinstance(timestamp, int):
-        return timestamp * 1_000_000
-    moment = datetime.fromisoformat(timestamp)
-    if moment.tzinfo is None:
-        raise ValueError(f"{timestamp} has no offset")
-    return int(moment.timestamp()) * 1_000_000
-
-
-def _count(number: Any) -> int:
-    if (
-        not isinstance(number, int)
-        or isinstance(number, bool)
-        or not 0 <= number <= 10**6 * MAX_TOKENS
-    ):
-        raise ValueError(f"{str(number)[:40]} is no count of tokens")
-    return number
-
-
-def _largest(points: list[Any], name: str) -> float | None:
-    found = [point[name] for point in points if point.get(name) is not None]
-    if not all(isinstance(one, int | float) and 0 <= one < 10**9 for one in found):
-        raise ValueError(f"a {name} is no number")
-    return max(found, default=None)

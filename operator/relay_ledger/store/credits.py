@@ -34,7 +34,7 @@ class CreditStore:
     def add(self, tenant_uid: str, payment: Payment, *, now: int) -> bool:
         """Books a payment; returns False if it is booked already. Raises UnknownTenant, ReferenceTaken."""
         with writing(self._engine, tenant_uid) as connection:
-            if not _is_known(connection, tenant_uid):
+            if not is_known(connection, tenant_uid):
                 raise UnknownTenant(tenant_uid)
             booked = connection.execute(
                 select(CREDITS.c.amount_pico).where(
@@ -78,7 +78,8 @@ class CreditStore:
         return int(paid) - int(charged)
 
 
-def _is_known(connection: Connection, tenant_uid: str) -> bool:
+def is_known(connection: Connection, tenant_uid: str) -> bool:
+    """Returns whether the ledger has terms, use or credit of a tenant."""
     return any(
         connection.execute(
             select(table.c.tenant_uid).where(table.c.tenant_uid == tenant_uid).limit(1)

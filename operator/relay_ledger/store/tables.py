@@ -30,7 +30,7 @@ PARTITIONED: Final = {
 """Tables whose old months go as a whole, and the time by which a row is of a month."""
 GROWING: Final = (
     *("events", "postings", "tool_calls", "price_lists", "assignments", "quarantine"),
-    *("terms", "exchange_rates", "statements", "credits"),
+    *("terms", "exchange_rates", "statements", "credits", "acts"),
 )
 """Tables whose rows never change."""
 
@@ -397,3 +397,47 @@ COST_ADJUSTMENTS: Final = Table(
     sqlite_with_rowid=False,
 )
 """What a period costs beside the attempts that are booked, by the provider's invoice: the sum of its rows. It is nobody's charge."""
+
+BASELINES: Final = Table(
+    "baselines",
+    METADATA,
+    _text("tenant_uid", key=True),
+    _text("source", key=True),
+    _whole("starts_at", key=True),
+    _whole("ends_at"),
+    _whole("points"),
+    _whole("imported_at"),
+    _text("digest"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""Histories of old relays that were imported: of whom, from where, of which time. Those of one tenant and source do not overlap."""
+
+BASELINE_POINTS: Final = Table(
+    "baseline_points",
+    METADATA,
+    _text("tenant_uid", key=True),
+    _text("source", key=True),
+    _whole("starts_at", key=True),
+    _text("model", key=True),
+    _whole("input_tokens"),
+    _whole("output_tokens"),
+    # what is asked of all tenants at once begins with a time, not with a tenant
+    Index(None, "starts_at"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""What they say. It is compared with what is booked and summed up with none of it."""
+
+ACTS: Final = Table(
+    "acts",
+    METADATA,
+    _whole("done_at", key=True),
+    _text("act", key=True),
+    _text("tenant_uid", key=True),
+    _text("subject", key=True),
+    _text("note"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""What people had the ledger change by its commands."""

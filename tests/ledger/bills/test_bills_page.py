@@ -37,7 +37,7 @@ BLOCKS = [block for block in blocks_of(PAGE) if block.fate is not None]
 
 
 def test_the_page_has_blocks() -> None:
-    assert len(BLOCKS) == 6
+    assert len(BLOCKS) == 7
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.place)
@@ -48,6 +48,8 @@ def test_a_block_runs_as_it_stands(
     books.ledger.book("uid-a", [closed(dispatched_at=OCTOBER * 10**6)], books.prices, now=1)
     usage = openai_usage(OCTOBER - OCTOBER % 86_400, input_tokens=1000, output_tokens=100)
     (tmp_path / "openai-usage-2026-10.json").write_text(json.dumps(openai_page([usage])))
+    point = {"timestamp": OCTOBER, "input_tokens": 1000, "output_tokens": 100}
+    (tmp_path / "history.json").write_text(json.dumps({"granularity": "day", "data": [point]}))
     kubectl = tmp_path / "kubectl"
     kubectl.write_text(KUBECTL.replace("{python}", sys.executable))
     kubectl.chmod(0o755)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 
 from tests.ledger.conftest import Books
 from tests.ledger.ledger_process import LedgerProcess, operator_token
@@ -15,6 +16,7 @@ from relay_contract.billing.budget import (
     BudgetStandings,
     TenantAlert,
 )
+from relay_ledger.store.books.book_store import BookStore
 from relay_ledger.store.limits.budget_store import BudgetStore
 from relay_ledger.store.limits.dead_letters import TRIED_FOR, DeadLetters
 
@@ -131,3 +133,30 @@ def test_a_person_dismisses_those_that_nobody_needs(
         *(0, "0 alerts are sent again\n"),
     )
     assert shell.run(address, "alerts", "--dismiss", "--send-again")[0] == 2
+
+
+def test_those_of_tenants_that_are_gone_are_dismissed_together_and_it_is_told_who_did_what(
+    books: Books, address: str, shell: Shell
+) -> None:
+    alerts = (*crossed(books), *crossed(books, tenant_uid="uid-b"))
+    DeadLetters(books.engine).failed(tuple(dict.fromkeys(alerts)), now=NOON + TRIED_FOR)
+    code, _, said = shell.run(address, "alerts", "--gone", "--dismiss")
+    assert (code, "nobody can tell which are gone" in said) == (1, True)
+    book = {"v": 1, "tenants": {"uid-a": {"name": "finance", "zone": "UTC"}}}
+    BookStore(books.engine, books.store).put(json.dumps(book).encode(), now=NOON)
+    listed = list(csv.DictReader(io.StringIO(shell.run(address, "alerts", "--gone")[1])))
+    assert {row["tenant"] for row in listed} == {"uid-b"}
+    done = shell.run(address, "alerts", "--gone", "--dismiss", "--note", "=offboarded")
+    assert done[:2] == (0, f"{len(listed)} alerts are dismissed\n")
+    assert shell.run(address, "alerts", "--gone")[1].count("\n") == 1
+    assert shell.run(address, "alerts", "--tenant", "uid-a", "--send-again")[0] == 0
+    acts = list(csv.DictReader(io.StringIO(shell.run(address, "acts")[1])))
+    assert [(row["act"], row["tenant"], row["subject"], row["note"]) for row in acts] == [
+        ("alert dismissed", "uid-b", "budget 100% crossed 2026-09-22T12:00:00Z", "'=offboarded"),
+        ("alert dismissed", "uid-b", "budget 50% crossed 2026-09-22T12:00:00Z", "'=offboarded"),
+        ("alert sent again", "uid-a", "budget 100% crossed 2026-09-22T12:00:00Z", ""),
+        ("alert sent again", "uid-a", "budget 50% crossed 2026-09-22T12:00:00Z", ""),
+    ]
+    # dismissed once, so told once
+    assert shell.run(address, "alerts", "--gone", "--dismiss")[1] == "0 alerts are dismissed\n"
+    assert shell.run(address, "acts", "--tenant", "uid-b")[1].count("\n") == 3

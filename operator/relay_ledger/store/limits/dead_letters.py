@@ -7,9 +7,10 @@ from typing import Final
 from sqlalchemy import Engine, case, select, update
 
 from relay_contract.billing.budget import TenantAlert
-from relay_ledger.periods.zones import SECOND
+from relay_ledger.periods.zones import SECOND, utc_text
 from relay_ledger.store.databases import reading, writing
-from relay_ledger.store.limits.alert_rows import IS_DEAD, alert_of, is_alert
+from relay_ledger.store.limits.alert_rows import IS_DEAD, alert_of, is_alert, threshold_text
+from relay_ledger.store.rows.act_rows import Act, note_act
 from relay_ledger.store.tables import BUDGET_ALERTS
 
 TRIED_FOR: Final = 3 * 24 * 3600 * SECOND
@@ -73,18 +74,30 @@ class DeadLetters:
 
     def send_again(self, letters: Sequence[DeadLetter], *, now: int) -> int:
         """Has the operator told of these anew, under the ids that they had; returns how many were still given up."""
-        return self._change(letters, given_up_at=0, sent_again_at=now)
+        return self._change(
+            letters, "alert sent again", "", now=now, given_up_at=0, sent_again_at=now
+        )
 
-    def dismiss(self, letters: Sequence[DeadLetter], *, now: int) -> int:
+    def dismiss(self, letters: Sequence[DeadLetter], *, now: int, note: str = "") -> int:
         """Takes these for told; returns how many were still given up. That they were not delivered stays in their rows."""
-        return self._change(letters, told_at=now)
+        return self._change(letters, "alert dismissed", note, now=now, told_at=now)
 
-    def _change(self, letters: Sequence[DeadLetter], **values: int) -> int:
+    def _change(
+        self, letters: Sequence[DeadLetter], act: str, note: str, *, now: int, **values: int
+    ) -> int:
+        """Changes rows of dead letters, and notes each that was still one."""
         count = 0
         for one in letters:
             with writing(self._engine, one.alert.tenant_uid) as connection:
                 done = connection.execute(
                     update(BUDGET_ALERTS).where(*is_alert(one.alert), *IS_DEAD).values(**values)
                 )
+                if done.rowcount:
+                    note_act(connection, Act(now, act, one.alert.tenant_uid, _subject(one), note))
                 count += done.rowcount
         return count
+
+
+def _subject(letter: DeadLetter) -> str:
+    alert = letter.alert.alert
+    return f"{alert.kind} {threshold_text(alert)} crossed {utc_text(alert.crossed_at)}"

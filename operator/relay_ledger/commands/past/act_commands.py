@@ -1,0 +1,35 @@
+"""`relay-ledger acts`: what people had the ledger change, when, of which tenant, and why."""
+
+import argparse
+import csv
+import sys
+from typing import Final
+
+from relay_ledger.periods.zones import utc_text
+from relay_ledger.reports.text_cells import cell
+from relay_ledger.store.databases import open_database
+from relay_ledger.store.rows.act_rows import acts
+from relay_ledger.store.schema import upgrade
+
+_COLUMNS: Final = ("done_at", "act", "tenant", "subject", "note")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds whose."""
+    parser.add_argument("--tenant", metavar="UID", help="of this tenant alone")
+
+
+def run(options: argparse.Namespace, address: str) -> int:
+    """Writes the acts as CSV, the earliest first."""
+    engine = open_database(address)
+    try:
+        upgrade(engine)
+        found = acts(engine, options.tenant)
+    finally:
+        engine.dispose()
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(_COLUMNS)
+    for one in found:
+        told = (one.act, one.tenant_uid, one.subject, one.note)
+        table.writerow([utc_text(one.done_at), *map(cell, told)])
+    return 0
