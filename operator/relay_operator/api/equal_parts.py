@@ -4,6 +4,7 @@ Tenants of a fleet mostly ask for the same, and each one's document names the sa
 are a third of what a Tenant takes of the operator's memory, and of Providers with hundreds of models far more.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
@@ -13,6 +14,7 @@ M = TypeVar("M", bound=BaseModel)
 _MOST_KNOWN: Final = 4096
 """The oldest is forgotten for a new one: what many have comes again at once, and what one alone has is not kept after it."""
 
+_known_names: dict[frozenset[str], frozenset[str]] = {}
 _known_fields: dict[frozenset[str], set[str]] = {}
 _known: dict[tuple[Any, ...], Any] = {}
 """By what a part is made of: its type, and its fields, of which parts count as the very objects. They live as long as what has them."""
@@ -42,6 +44,14 @@ def equal_part(part: M) -> M:
     """Returns the one object that stands for all that are equal to a part."""
     found: M = _one(part)
     return found
+
+
+def equal_names(names: Iterable[str]) -> frozenset[str]:
+    """Returns the one set that stands for all of the same names: the routes of most tenants name the same Provider, in a dozen places."""
+    wanted = frozenset(names)
+    known = _known_names.setdefault(wanted, wanted)
+    _forget_oldest(_known_names)
+    return known
 
 
 def _one(value: Any) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay_contract import document
+from relay_operator.api.equal_parts import equal_names
 from relay_operator.manifests import composition
 from relay_operator.manifests.tools.tool_use import ToolUse
 
@@ -48,7 +49,7 @@ def size_of(part: document.Part) -> int:
 
 def claim_of(route: document.Route) -> Claim:
     """Returns what a route needs, with whatever weight."""
-    providers = frozenset(side.provider for side in composition.sides(route))
+    providers = equal_names(side.provider for side in composition.sides(route))
     return Claim(size=size_of(route), providers=providers)
 
 

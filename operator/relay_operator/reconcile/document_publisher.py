@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from relay_contract import seal
 from relay_contract.document import Document, ProviderLimits, Route, TenantDocument
 from relay_operator import names
-from relay_operator.api.equal_parts import with_equal_fields, with_equal_parts
+from relay_operator.api.equal_parts import equal_names, with_equal_fields, with_equal_parts
 from relay_operator.api.provider import Provider
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.owned_objects import OwnedObjects
@@ -83,7 +83,7 @@ class DocumentPublisher:
         publication = self._publications.get(namespace)
         if publication is None or route not in publication.taken_over:
             return None
-        publication.taken_over.discard(route)
+        publication.taken_over = equal_names(publication.taken_over - {route})
         return publication.fragments.get(route)
 
     def begin(self, tenant: Tenant, base: TenantDocument, stored: str) -> Publication:
@@ -107,7 +107,7 @@ class DocumentPublisher:
                 if one.limits != ProviderLimits()
             }
             # what is in force was reachable when it came into force
-            publication.reachable = frozenset(publication.providers)
+            publication.reachable = equal_names(publication.providers)
         self._publications[space] = publication
         self._watched_state.note_in_force(space, publication.providers)
         return publication
@@ -172,7 +172,7 @@ class DocumentPublisher:
         tenant, contents = publication.tenant.metadata.name, publication.contents
         if named is None:
             named = contents.used_providers()
-            publication.outgrown &= named
+            publication.outgrown = equal_names(publication.outgrown & named)
         for name in sorted(named):
             if not self._watched_state.is_open(name, tenant):
                 self._close(name, contents)
@@ -184,9 +184,9 @@ class DocumentPublisher:
             if name in publication.not_to_exceed and self.holds_quota(name):
                 limits = self.limits_of(publication, usable[name], share=share)
                 part = part.model_copy(update={"limits": limits})
-            publication.outgrown.discard(name)
+            publication.outgrown = equal_names(publication.outgrown - {name})
             if contents.uses(name) and route_room.grown_too_large(part, contents):
-                publication.outgrown.add(name)
+                publication.outgrown |= {name}
                 taken = {"limits": part.limits, "auth": part.auth}
                 part = publication.providers[name].model_copy(update=taken)
             contents.put_provider(part)
@@ -373,7 +373,7 @@ class DocumentPublisher:
             del publication.acknowledged[gone]
             publication.told_since.discard(gone)
             publication.certain.pop(gone, None)
-        publication.refused_by &= alive
+        publication.refused_by = publication.refused_by and publication.refused_by & alive
         publication.pushes.forget_all_but(pods)
         behind = [pod for pod in pods if publication.is_behind(pod)]
         return behind, lambda pod: self._bring_up_to_date(publication, pod)
@@ -438,7 +438,7 @@ class DocumentPublisher:
             or has_preflights
             or any(key.next_sha256 is not None for key in refused.tenant.keys)
         ):
-            publication.refused_by.add((pod.uid, pod.incarnation))
+            publication.refused_by |= {(pod.uid, pod.incarnation)}
             self._compose(publication)
 
     def _overtake(self, publication: Publication, pod: Pod, answer: PushAnswer) -> bool:
@@ -458,7 +458,7 @@ class DocumentPublisher:
             return False
         for lower in lowering.taken_over(publication, kept):
             publication.contents.put(lower)
-            publication.taken_over.add(lower.name)
+            publication.taken_over |= {lower.name}
         publication.generation, publication.document = kept.generation, None
         self._compose(publication)
         return True

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, assert_never
 
+from relay_operator.api.equal_parts import equal_names
 from relay_operator.api.relay_route import RelayRoute
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.status_writer import StatusWriter
@@ -153,7 +154,7 @@ class RouteReconciler:
         if publication is None:
             return True
         self._queue_whose_turn_it_is()
-        publication.without_room.discard(name)
+        publication.without_room = equal_names(publication.without_room - {name})
         publication.contents.drop(name)
         # an earlier try may have taken it out and failed to store that
         known = (
@@ -266,7 +267,7 @@ class RouteReconciler:
         after the operator's start.
         """
         route, key = watched.resource, (publication.base.namespace, watched.name)
-        publication.without_room.discard(watched.name)
+        publication.without_room = equal_names(publication.without_room - {watched.name})
         lower = self._publisher.taken_over(*key)
         if lower is not None:
             self._canaries.obey_lower(key, lower, now=now)
@@ -368,7 +369,7 @@ class RouteReconciler:
         fragment = composition.route_part(served, around.usable, canary_percent=0)
         found = route_room.shortage(fragment, publication, around, self._watched_state)
         if found:
-            publication.without_room.add(fragment.name)
+            publication.without_room |= {fragment.name}
         return found
 
     def _queue_fitting(self, publication: Publication) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from relay_operator import names
-from relay_operator.api.equal_parts import with_equal_parts
+from relay_operator.api.equal_parts import equal_names, with_equal_parts
 from relay_operator.cluster.packed import Packed, Packer
 from relay_operator.errors import InvalidSpec
 from relay_operator.names import Reason
@@ -197,7 +197,7 @@ class WatchedObjects(Generic[R]):
                 packed=self._packer.pack(dict(body.get("status") or {}), kind="status"),
                 resource=self._parsed(body, asked) if known is None else known.resource,
                 intent=intent if known is None else known.intent,
-                mentions=frozenset(self._mentions(body)) if known is None else known.mentions,
+                mentions=equal_names(self._mentions(body)) if known is None else known.mentions,
             )
             self._count((metadata.get("namespace", ""), watched.name), before, watched)
             self.shown(metadata.get("namespace", ""), watched.name)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from relay_operator import names
+from relay_operator.api.equal_parts import equal_names
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute
 from relay_operator.api.shards import Shards
@@ -52,7 +53,7 @@ class _Matches:
 
     revision: int = -1
     conflicts: Conflicts = field(default_factory=Conflicts)
-    untold: set[str] = field(default_factory=set)
+    untold: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -460,7 +461,7 @@ class WatchedState:
             known = matches.conflicts.known()
             changed = {*self.routes.names(namespace=namespace), *known}
         parsed = {name: self.parsed_route(namespace, name) for name in changed}
-        matches.untold |= matches.conflicts.update(parsed)
+        matches.untold = equal_names(matches.untold | matches.conflicts.update(parsed))
         matches.revision = revision
         return matches
 
@@ -482,10 +483,10 @@ class WatchedState:
             return RouteNews(routes=frozenset(), providers=turned) if turned else None
         matches = self._settled(namespace)
         news = RouteNews(
-            routes=frozenset(matches.untold),
+            routes=matches.untold,
             providers=self.routes.take_turned(namespace) | turned,
         )
-        matches.untold.clear()
+        matches.untold = equal_names(())
         if not self.routes.revision(namespace):
             del self._matches[namespace]
             self._by_age.pop(namespace, None)

@@ -8,6 +8,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
+from relay_operator.api.equal_parts import equal_names
 from relay_operator.cluster.discovery.targets import Targets
 from relay_operator.cluster.relays import Pod
 
@@ -48,7 +49,7 @@ class RelayDirectory:
             owned = self._fleet.owns(namespace)
             pods = self._fleet.relay_pods(namespace) if owned else ()
             self._note_hosts(
-                namespace, frozenset(pod.host_ip for pod in pods if not pod.terminating)
+                namespace, equal_names(pod.host_ip for pod in pods if not pod.terminating)
             )
             (self._enter if pods else self._take_out)(namespace)
             self._targets.put(namespace, pods)

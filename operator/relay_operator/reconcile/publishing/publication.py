@@ -75,16 +75,16 @@ class Publication:
     changed_in: dict[str, tuple[Route, int]] = field(default_factory=dict)
     stored_document: Document | None = None
     stored_weights: dict[str, Weight] = field(default_factory=dict)
-    without_room: set[str] = field(default_factory=set)
+    without_room: frozenset[str] = frozenset()
     certificate: SecretCertificate | None = None
     told_since: set[tuple[str, int]] = field(default_factory=set)
-    refused_by: set[tuple[str, int]] = field(default_factory=set)
+    refused_by: frozenset[tuple[str, int]] = frozenset()
     asked_for_preflights: bool = True
     missing_keys: Mapping[str, str] | None = None
     api_keys: ApiKeys = field(default_factory=ApiKeys)
     spec_note: str = ""
     newest_note: str = ""
-    outgrown: set[str] = field(default_factory=set)
+    outgrown: frozenset[str] = frozenset()
     demand: Demand = field(default_factory=Demand)
     texts: Texts = field(default_factory=Texts)
     pace: Pace = field(default_factory=Pace)
@@ -93,7 +93,7 @@ class Publication:
     callers_went: bool = False
     certain: dict[tuple[str, int], Document] = field(default_factory=dict)
     lowered: Document | None = None
-    taken_over: set[str] = field(default_factory=set)
+    taken_over: frozenset[str] = frozenset()
     not_to_exceed: dict[str, ProviderLimits] = field(default_factory=dict)
     tools: Granted = field(default_factory=Granted)
     composed_servers: tuple[ToolServer, ...] = ()

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from relay_operator import names
+from relay_operator.api.equal_parts import equal_names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.errors import ApiServerRefused, Conflict, OperatorError, Unavailable
@@ -104,7 +105,9 @@ class Provisioning:
         if keys.unread is not None:
             raise keys.unread
         keyless = (keys.missing.keys() - keys.kept) | keys.withheld.keys()
-        self._set_reachable(publication, frozenset(upstreams) - keyless, keys.missing_words())
+        self._set_reachable(
+            publication, equal_names(upstreams.keys() - keyless), keys.missing_words()
+        )
         await self._publisher.distribute(space)
         await self._image_pull.bring(spec)
         await self._relay_tokens.bring(spec)

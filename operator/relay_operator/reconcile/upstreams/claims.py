@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from relay_operator.api.equal_parts import equal_names
 from relay_operator.api.tenant import Limits
 from relay_operator.decisions.providers.lending import Loans
 from relay_operator.decisions.providers.oversubscription import Promised
@@ -70,7 +71,7 @@ class ProviderClaims:
     def put(self, namespace: str, route: str, providers: Iterable[str]) -> frozenset[str]:
         """Keeps which Providers a route claims; returns those that the namespace claims, or claims no more, since then."""
         before = self._of_route.get((namespace, route), frozenset())
-        after = self._of_route[(namespace, route)] = frozenset(providers)
+        after = self._of_route[(namespace, route)] = equal_names(providers)
         return self._count(namespace, before, after)
 
     def drop(self, namespace: str, route: str) -> frozenset[str]:
@@ -84,7 +85,7 @@ class ProviderClaims:
 
     def note_in_force(self, namespace: str, providers: Iterable[str]) -> None:
         """Keeps which Providers the document of a namespace names."""
-        before, after = self._in_force.pop(namespace, frozenset()), frozenset(providers)
+        before, after = self._in_force.pop(namespace, frozenset()), equal_names(providers)
         if after:
             self._in_force[namespace] = after
         for gone in before - after:
@@ -213,7 +214,7 @@ class ProviderClaims:
         party = self.party(namespace) if wanted else None
         if party is None:
             return None
-        providers = frozenset(one for one in wanted if party.may_use(one))
+        providers = equal_names(one for one in wanted if party.may_use(one))
         return _Part(party.tenant, party.weight, providers, party.limits)
 
 

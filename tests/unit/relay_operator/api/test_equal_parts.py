@@ -2,7 +2,7 @@
 
 from relay_operator.api import equal_parts
 from relay_operator.api.custom_resource import Part
-from relay_operator.api.equal_parts import equal_part, with_equal_parts
+from relay_operator.api.equal_parts import equal_names, equal_part, with_equal_parts
 from relay_operator.manifests import composable
 
 
@@ -66,3 +66,14 @@ def test_tenants_that_ask_for_the_same_share_it() -> None:
     )
     assert first.spec is second.spec
     assert first.metadata.name == "a"
+
+
+def test_sets_of_the_same_names_are_one_object_and_the_oldest_are_forgotten() -> None:
+    first = equal_names(["a", "b"])
+    assert first == {"a", "b"}
+    assert equal_names(iter(("b", "a"))) is first
+    assert equal_names(["a"]) == {"a"}
+    assert equal_names(()) is equal_names(set())
+    for number in range(3 * equal_parts._MOST_KNOWN):
+        equal_names([str(number)])
+    assert len(equal_parts._known_names) <= equal_parts._MOST_KNOWN
