@@ -270,3 +270,18 @@ def test_an_object_that_cannot_be_taken_in_costs_itself_alone(
 
     played(story, tmp_path, monkeypatch)
     assert "an object was not taken in" in caplog.text
+
+
+def test_what_a_watch_shows_takes_no_task_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(scene: Scene) -> None:
+        await asyncio.sleep(1)
+        before = len(asyncio.all_tasks())
+        for number in range(50):
+            scene.api.tell(f"t{number}")
+        await asyncio.sleep(0.5)
+        assert all(scene.knows(f"t{number}") for number in range(50))
+        assert len(asyncio.all_tasks()) == before
+
+    played(story, tmp_path, monkeypatch)
