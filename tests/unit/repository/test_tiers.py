@@ -220,7 +220,8 @@ def test_a_run_beside_leaves_the_processors_to_the_others(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     script = "import os; print('nice', os.nice(0))"
-    wait = "import time; time.sleep(0.2); "
+    # it is lowered a moment after it has begun
+    wait = f"import os, time; end = time.monotonic() + 30\nwhile os.nice(0) < {LOWEST} and time.monotonic() < end: time.sleep(0.01)\n"
     runs = [
         run_of("beside", wait + script, beside=True),
         run_of("alone", script),
