@@ -26,7 +26,7 @@ from relay_ledger.commands.alert_commands import NobodyKnown
 from relay_ledger.commands.credit_commands import CreditRefused
 from relay_ledger.commands.past import act_commands, baseline_commands
 from relay_ledger.commands.provider_api import ProviderRefused
-from relay_ledger.commands.reconcile_command import NotSettled
+from relay_ledger.commands.reconcile_command import NothingReported, NotSettled
 from relay_ledger.commands.serve import serve
 from relay_ledger.money.amounts import NotAnAmount
 from relay_ledger.periods.divisions import TooManyParts
@@ -48,7 +48,7 @@ _WRONG_QUESTIONS: Final = (
     *(InvalidPrices, NotAnAmount, NotATime, TooManyParts, UnknownZone),
     *(NoRate, NotDue, PostingsGone, TermsRefused),
     *(UnreadableReport, ProviderRefused, UnreadableHistory),
-    *(BadQuestion, CreditRefused, NotSettled, BaselineRefused, NobodyKnown),
+    *(BadQuestion, CreditRefused, NothingReported, NotSettled, BaselineRefused, NobodyKnown),
 )
 
 SECRETS: Final = Path("/etc/relay-ledger/secrets")

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from relay_ledger.periods.zones import SECOND
-from relay_ledger.reconciliation.provider_report import Dialect
+from relay_ledger.reconciliation.provider_report import Dialect, Layer, Page
 
 BASES: Final[Mapping[Dialect, str]] = {
     "openai": "https://api.openai.com",
@@ -19,21 +19,27 @@ BASES: Final[Mapping[Dialect, str]] = {
 MAX_PAGES: Final = 1000
 MAX_PAGE_BYTES: Final = 16 * 1024 * 1024
 _SECONDS: Final = 60
-_ROUTES: Final[Mapping[Dialect, tuple[tuple[str, tuple[str, ...], str], ...]]] = {
+_ROUTES: Final[Mapping[Dialect, tuple[tuple[Layer, str, tuple[str, ...], str], ...]]] = {
     "openai": (
         (
+            "usage",
             "/v1/organization/usage/completions",
             ("model", "api_key_id", "batch", "service_tier"),
             "31",
         ),
-        ("/v1/organization/costs", ("line_item",), "180"),
+        ("costs", "/v1/organization/costs", ("line_item",), "180"),
     ),
     "anthropic": (
-        ("/v1/organizations/usage_report/messages", ("model", "api_key_id", "service_tier"), "31"),
-        ("/v1/organizations/cost_report", ("description",), "31"),
+        (
+            "usage",
+            "/v1/organizations/usage_report/messages",
+            ("model", "api_key_id", "service_tier"),
+            "31",
+        ),
+        ("costs", "/v1/organizations/cost_report", ("description",), "31"),
     ),
 }
-"""Path, what to group by, and how many buckets of a day a page may have."""
+"""What it is of, path, what to group by, and how many buckets of a day a page may have."""
 
 
 class ProviderRefused(Exception):
@@ -48,12 +54,13 @@ class ReportApi:
         self._base = urlsplit(base or BASES[dialect])
         self._key_file = key_file
 
-    def pages(self, *, start: int, end: int) -> Iterator[str]:
-        """Yields the text of every page of usage and of costs; raises ProviderRefused, OSError."""
-        for path, groups, limit in _ROUTES[self._dialect]:
+    def pages(self, *, start: int, end: int) -> Iterator[Page]:
+        """Yields every page of usage and of costs; raises ProviderRefused, OSError."""
+        for layer, path, groups, limit in _ROUTES[self._dialect]:
             query = [("bucket_width", "1d"), ("limit", limit), *self._times(start, end)]
             query += [("group_by[]", name) for name in groups]
-            yield from self._all(path, query)
+            for text in self._all(path, query):
+                yield Page(text, layer)
 
     def _all(self, path: str, query: list[tuple[str, str]]) -> Iterator[str]:
         page: str | None = None

@@ -21,7 +21,9 @@ from relay_ledger.prices.pricing import Priced, Use, price_of
 from relay_ledger.reconciliation.comparison import Difference, causes_told
 from relay_ledger.reconciliation.own_use import OwnUse
 from relay_ledger.reconciliation.provider_report import (
+    DAY,
     TIERS_WITHOUT_COSTS,
+    Page,
     ProviderReport,
     Tokens,
     read_pages,
@@ -40,8 +42,11 @@ from relay_ledger.store.databases import open_database
 from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.schema import upgrade
 
-DAY: Final = 86_400 * SECOND
 FLAGGED: Final = 3
+
+
+class NothingReported(ValueError):
+    """A reconciliation without a report; the message says how to give one."""
 
 
 class NotSettled(ValueError):
@@ -80,11 +85,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, address: str) -> int:
     """Writes the reconciliation and keeps it; returns 3 if something is flagged.
 
-    With --adjust it books the difference of the money in all, once: the next run books what has changed since. Raises NotSettled,
-    UnreadableReport, ProviderRefused, OSError.
+    With --adjust it books the difference of the money in all, once: the next run books what has changed since. Raises
+    NothingReported, NotSettled, UnreadableReport, ProviderRefused, OSError.
     """
+    if not options.file and options.api_key_file is None:
+        raise NothingReported("there is no report to compare with: give --file or --api-key-file")
     period = month_period(options.period, zone("UTC"))
-    report = read_pages(_pages(options, period.start, period.end), options.dialect)
+    given = read_pages(_pages(options, period.start, period.end), options.dialect)
+    report = given.within(period.start, period.end)
     engine = open_database(address)
     try:
         upgrade(engine)
@@ -100,33 +108,33 @@ def run(options: argparse.Namespace, address: str) -> int:
         write = _json if options.format == "json" else _text
         sys.stdout.write(write(found))
         if options.adjust:
-            _check_days(report, period)
-            sys.stderr.write(_adjusted(options.provider, engine, found, period))
+            _check_days(given, report, period)
+            has_costs = bool(report.costs)
+            sys.stderr.write(
+                _adjusted(options.provider, engine, found, period, has_costs=has_costs)
+            )
     finally:
         engine.dispose()
     return FLAGGED if found.flagged else 0
 
 
-def _check_days(report: ProviderReport, period: Period) -> None:
+def _check_days(given: ProviderReport, report: ProviderReport, period: Period) -> None:
     """Raises NotSettled unless the costs are those of the whole month and of nothing else: an adjustment is of a month."""
-    if not report.costs:
-        return
-    at = period.start
-    for start, end in sorted(report.cost_days):
-        if start < period.start or end > period.end:
-            raise NotSettled(
-                f"the costs of {utc_text(start)} are not of {period.name}: leave them out"
-            )
-        if start > at:
-            break
-        at = max(at, end)
-    if at < period.end:
-        raise NotSettled(f"costs of {utc_text(at)} are missing: give those of the whole month")
+    others = given.spans.get("costs", frozenset()) - report.spans.get("costs", frozenset())
+    if others:
+        first, _ = min(others)
+        raise NotSettled(f"the costs of {utc_text(first)} are not of {period.name}: leave them out")
+    missing = report.missing.get("costs")
+    if missing:
+        first, _ = min(missing)
+        raise NotSettled(f"costs of {utc_text(first)} are missing: give those of the whole month")
 
 
-def _adjusted(provider: str, engine: Engine, found: Reconciliation, period: Period) -> str:
+def _adjusted(
+    provider: str, engine: Engine, found: Reconciliation, period: Period, *, has_costs: bool
+) -> str:
     money = found.money_in_all
-    if money is None:
+    if money is None or not has_costs:
         raise NotSettled("there is no money in these reports: give those of costs")
     if any(one.provisional for _, one in found.money):
         raise NotSettled("days of it are too young to count: adjust once they are settled")
@@ -144,9 +152,9 @@ def _adjusted(provider: str, engine: Engine, found: Reconciliation, period: Peri
     )
 
 
-def _pages(options: argparse.Namespace, start: int, end: int) -> Iterator[str]:
+def _pages(options: argparse.Namespace, start: int, end: int) -> Iterator[Page]:
     for path in options.file:
-        yield path.read_text(encoding="utf-8")
+        yield Page(path.read_text(encoding="utf-8"))
     if options.api_key_file is not None:
         api = ReportApi(options.dialect, key_file=options.api_key_file, base=options.api_base)
         yield from api.pages(start=start, end=end)
@@ -155,16 +163,15 @@ def _pages(options: argparse.Namespace, start: int, end: int) -> Iterator[str]:
 def _reconciled(
     options: argparse.Namespace, engine: Engine, report: ProviderReport, start: int, end: int
 ) -> Reconciliation:
-    buckets = {(use.start, use.end) for use in report.uses}
-    if not buckets:
-        buckets = {(at, at + DAY) for at in range(start, end, DAY)}
+    days = frozenset((at, at + DAY) for at in range(start, end, DAY))
+    buckets = report.spans["usage"] | report.missing["usage"] if "usage" in report.spans else days
     own = OwnUse(buckets, report.tiers)
     # what was sent before may have been counted within
     for attempt in attempts_of(engine, options.provider, start=start - DAY, end=end):
         own.add(attempt)
+    charged = report.spans.get("costs", frozenset()) | report.missing.get("costs", frozenset())
     costs = {
-        cost.start: cost_of(engine, options.provider, start=cost.start, end=cost.end)
-        for cost in report.costs
+        first: cost_of(engine, options.provider, start=first, end=last) for first, last in charged
     }
     unsettled = time.time_ns() // 1000 - options.settle_hours * 3600 * SECOND
     terms = Terms(frozenset(options.own_key), unsettled, TIERS_WITHOUT_COSTS[options.dialect])

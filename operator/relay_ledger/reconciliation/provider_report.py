@@ -6,19 +6,24 @@ Anthropic: `GET /v1/organizations/usage_report/messages` and `/v1/organizations/
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from relay_ledger.money.amounts import PICOS
-from relay_ledger.periods.zones import SECOND
+from relay_ledger.periods.zones import SECOND, utc_text
 from relay_ledger.prices.price_list import STANDARD, normal_tier
 from relay_ledger.reconciliation.reported_tiers import ReportedTiers, reported_tiers
 
 Dialect = Literal["openai", "anthropic"]
 Tokens = Literal["input", "cache_read", "cache_write", "output"]
 TOKENS: Final[tuple[Tokens, ...]] = ("input", "cache_read", "cache_write", "output")
+Layer = Literal["usage", "costs"]
+LAYERS: Final[tuple[Layer, ...]] = get_args(Layer)
+Span = tuple[int, int]
+"""A time, half open, microseconds since 1970."""
+DAY: Final = 86_400 * SECOND
 MAX_TOKENS: Final = 10**15
 TIERS_WITHOUT_COSTS: Final[Mapping[Dialect, frozenset[str]]] = {
     "openai": frozenset(),
@@ -59,46 +64,124 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """The text of a page; layer says what it is of where that is known, None where its rows have to tell."""
+
+    text: str
+    layer: Layer | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderReport:
     """All pages together."""
 
     uses: tuple[Use, ...]
     costs: tuple[Cost, ...]
-    cost_days: frozenset[tuple[int, int]] = frozenset()
-    """Start and end of every bucket of the pages that have no usage: days of which the costs are known, if only that there are none."""
+    spans: Mapping[Layer, frozenset[Span]]
+    """Every bucket of the pages, by what they are of: times of which is known what was counted, if only that it was nothing."""
+    missing: Mapping[Layer, frozenset[Span]] = field(default_factory=dict)
+    """Times of a period that no page covers, none of which goes over the end of a day."""
 
     @property
     def tiers(self) -> ReportedTiers:
         """Returns which service tiers its rows tell apart."""
         return reported_tiers(use.tier for use in self.uses)
 
-
-def read_pages(texts: Iterable[str], dialect: Dialect) -> ProviderReport:
-    """Reads pages of usage and of costs, in any order; raises UnreadableReport."""
-    uses: list[Use] = []
-    costs: list[Cost] = []
-    cost_days: set[tuple[int, int]] = set()
-    for number, text in enumerate(texts, 1):
-        try:
-            content = json.loads(text, parse_float=Decimal, parse_constant=_refuse)
-            used_before, spans = len(uses), set()
-            for bucket in content["data"]:
-                start, end = _time(bucket, "start"), _time(bucket, "end")
-                spans.add((start, end))
-                for result in bucket["results"]:
-                    one = _result(result, start, end, dialect)
-                    if isinstance(one, Use):
-                        uses.append(one)
-                    else:
-                        costs.append(one)
-            if len(uses) == used_before:
-                cost_days |= spans
-        except (ValueError, KeyError, TypeError, AttributeError, InvalidOperation) as error:
-            what = f"{type(error).__name__} {error}"[:120]
+    def within(self, start: int, end: int) -> "ProviderReport":
+        """Returns what it has of a period, with what is missing of it; raises UnreadableReport where it has nothing of it."""
+        spans = {
+            layer: frozenset(span for span in known if start <= span[0] and span[1] <= end)
+            for layer, known in self.spans.items()
+        }
+        if not any(spans.values()):
             raise UnreadableReport(
-                f"page {number} is no usage or cost report of {dialect}: {what}"
-            ) from None
-    return ProviderReport(tuple(uses), tuple(costs), frozenset(cost_days))
+                f"these reports have nothing of {utc_text(start)} to {utc_text(end)}"
+            )
+        return replace(
+            self,
+            uses=tuple(use for use in self.uses if start <= use.start and use.end <= end),
+            costs=tuple(cost for cost in self.costs if start <= cost.start and cost.end <= end),
+            spans=spans,
+            missing={layer: _missing(known, start, end) for layer, known in spans.items()},
+        )
+
+
+def _missing(known: Iterable[Span], start: int, end: int) -> frozenset[Span]:
+    missing: set[Span] = set()
+    at = start
+    for first, last in (*sorted(known), (end, end)):
+        while at < first:
+            # by day, as what a provider counts nothing of
+            following = min(first, at - at % DAY + DAY)
+            missing.add((at, following))
+            at = following
+        at = max(at, last)
+    return frozenset(missing)
+
+
+@dataclass(slots=True)
+class _Read:
+    """What is in one page; layers is empty where nothing tells what it is of."""
+
+    uses: list[Use] = field(default_factory=list)
+    costs: list[Cost] = field(default_factory=list)
+    spans: set[Span] = field(default_factory=set)
+    layers: set[Layer] = field(default_factory=set)
+    goes_on: bool = False
+
+
+def read_pages(pages: Iterable[Page], dialect: Dialect) -> ProviderReport:
+    """Reads pages of usage and of costs, in any order; raises UnreadableReport, also where the last page of either says that there are more.
+
+    A page without rows that is not known to be of either counts as one of each that there is.
+    """
+    read = [_read(number, page, dialect) for number, page in enumerate(pages, 1)]
+    known = {layer for one in read for layer in one.layers} or {"usage"}
+    spans: dict[Layer, frozenset[Span]] = {}
+    for layer in LAYERS:
+        if layer in known:
+            of_it = [one for one in read if layer in (one.layers or known)]
+            _refuse_cut_off(of_it, layer)
+            spans[layer] = frozenset(span for one in of_it for span in one.spans)
+    return ProviderReport(
+        tuple(use for one in read for use in one.uses),
+        tuple(cost for one in read for cost in one.costs),
+        spans,
+    )
+
+
+def _read(number: int, page: Page, dialect: Dialect) -> _Read:
+    found = _Read() if page.layer is None else _Read(layers={page.layer})
+    try:
+        content = json.loads(page.text, parse_float=Decimal, parse_constant=_refuse)
+        found.goes_on = bool(content.get("has_more"))
+        for bucket in content["data"]:
+            start, end = _time(bucket, "start"), _time(bucket, "end")
+            found.spans.add((start, end))
+            for result in bucket["results"]:
+                one = _result(result, start, end, dialect)
+                if isinstance(one, Use):
+                    found.uses.append(one)
+                    found.layers.add("usage")
+                else:
+                    found.costs.append(one)
+                    found.layers.add("costs")
+    except (ValueError, KeyError, TypeError, AttributeError, InvalidOperation) as error:
+        what = f"{type(error).__name__} {error}"[:120]
+        raise UnreadableReport(
+            f"page {number} is no usage or cost report of {dialect}: {what}"
+        ) from None
+    return found
+
+
+def _refuse_cut_off(pages: Iterable[_Read], layer: Layer) -> None:
+    """Raises UnreadableReport where the page that ends last says that it is not the last one."""
+    ends = [(max((end for _, end in one.spans), default=0), not one.goes_on) for one in pages]
+    end, is_last = max(ends)
+    if not is_last:
+        raise UnreadableReport(
+            f"the report of {layer} goes on after {utc_text(end)} (has_more): give the pages that follow, too"
+        )
 
 
 def _refuse(word: str) -> None:

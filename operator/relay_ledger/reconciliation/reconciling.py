@@ -19,10 +19,11 @@ from relay_ledger.reconciliation.comparison import (
     summed,
 )
 from relay_ledger.reconciliation.own_use import OwnUse
-from relay_ledger.reconciliation.provider_report import TOKENS, ProviderReport, Tokens, Use
+from relay_ledger.reconciliation.provider_report import TOKENS, ProviderReport, Span, Tokens, Use
 from relay_ledger.reconciliation.reported_tiers import NOT_TOLD_APART, named
 
 _ALL: Final = 2**62
+_NO_PAGE: Final[Mapping[Cause, Evidence]] = {"no_page": Evidence(more=_ALL)}
 PriceOf = Callable[[int, str, str, Tokens, int], int]
 """Returns the cost of so many tokens of a kind, of a model served in a tier, at a time, in pico-USD; 0 where there is no price."""
 
@@ -76,28 +77,13 @@ def reconciled(
     terms: Terms,
     price_of: PriceOf,
 ) -> Reconciliation:
-    """Compares; booked_cost is the booked cost of each day of the report, by its beginning."""
-    tokens = tuple(_token_differences(own, report, terms))
-    days = _days(report)
-    money = tuple(
-        (
-            start,
-            explained(
-                "USD",
-                ours=booked_cost.get(start, 0),
-                theirs=theirs,
-                evidence=_money_evidence(
-                    [one for one in tokens if start <= one.start < end],
-                    has_unseen_tiers=_has_unseen_tiers(start, end, own),
-                    unpaid=_unpaid(start, end, own, terms, price_of),
-                    young=end > terms.unsettled_since,
-                    price_of=price_of,
-                ),
-                provisional=end > terms.unsettled_since,
-            ),
-        )
-        for (start, end), theirs in days.items()
-    )
+    """Compares what the report has of its period, usage or costs or both; booked_cost is the booked cost of each day, by its beginning."""
+    tokens: tuple[TokenDifference, ...] = ()
+    money: tuple[tuple[int, Difference], ...] = ()
+    if "usage" in report.spans:
+        tokens = tuple(_token_differences(own, report, terms))
+    if "costs" in report.spans:
+        money = tuple(_money_differences(own, report, booked_cost, terms, price_of, tokens))
     groups: dict[tuple[str, str, Tokens], list[Difference]] = {}
     for one in tokens:
         groups.setdefault((one.model, one.tier, one.kind), []).append(one.difference)
@@ -105,14 +91,15 @@ def reconciled(
         tokens,
         money,
         tuple(summed(named(*group), parts) for group, parts in groups.items()),
-        summed("USD", [one for _, one in money]) if money else None,
+        summed("USD", [one for _, one in money]) if "costs" in report.spans else None,
     )
 
 
 def _token_differences(
     own: OwnUse, report: ProviderReport, terms: Terms
 ) -> Iterable[TokenDifference]:
-    ends = {use.start: use.end for use in report.uses}
+    missing = {start for start, _ in report.missing["usage"]}
+    ends = dict(report.spans["usage"] | report.missing["usage"])
     theirs: dict[tuple[int, str, str], list[Use]] = {}
     tiers: dict[tuple[int, str], set[str]] = {}
     for use in report.uses:
@@ -130,11 +117,11 @@ def _token_differences(
             for tier, amount in amounts.items():
                 if amount.ours == amount.theirs == 0:
                     continue
-                evidence = own.evidence(start, model, tier, kind)
-                _add_shapes(evidence, own, (start, model, tier), kind, amount.difference)
-                evidence["tier"] = _in_other_tiers(tier, amounts)
-                evidence["unknown_key"] = Evidence(less=amount.foreign)
-                evidence["provider_lag"] = Evidence(more=_ALL if young else 0)
+                evidence = _NO_PAGE
+                if start not in missing:
+                    evidence = _token_evidence(
+                        own, (start, model, tier), kind, amounts, young=young
+                    )
                 found = explained(
                     named(model, tier, kind),
                     ours=amount.ours,
@@ -143,6 +130,24 @@ def _token_differences(
                     provisional=young,
                 )
                 yield TokenDifference(start, model, tier, kind, found)
+
+
+def _token_evidence(
+    own: OwnUse,
+    place: tuple[int, str, str],
+    kind: Tokens,
+    amounts: Mapping[str, "_Amounts"],
+    *,
+    young: bool,
+) -> Mapping[Cause, Evidence]:
+    """Returns what speaks for causes in a place; amounts are those of all tiers there."""
+    tier = place[2]
+    evidence = own.evidence(*place, kind)
+    _add_shapes(evidence, own, place, kind, amounts[tier].difference)
+    evidence["tier"] = _in_other_tiers(tier, amounts)
+    evidence["unknown_key"] = Evidence(less=amounts[tier].foreign)
+    evidence["provider_lag"] = Evidence(more=_ALL if young else 0)
+    return evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +208,39 @@ def _add_shapes(
         evidence["reasoning"] = multiple_of(amount, booked.reasoning, most=1)
 
 
-def _days(report: ProviderReport) -> dict[tuple[int, int], int]:
-    days: dict[tuple[int, int], int] = {}
+def _money_differences(
+    own: OwnUse,
+    report: ProviderReport,
+    booked_cost: Mapping[int, int],
+    terms: Terms,
+    price_of: PriceOf,
+    tokens: Sequence[TokenDifference],
+) -> Iterable[tuple[int, Difference]]:
+    # what no page of usage covers says nothing of the invoice
+    told = [one for one in tokens if "no_page" not in one.difference.parts]
+    for (start, end), theirs in _days(report).items():
+        ours, young = booked_cost.get(start, 0), end > terms.unsettled_since
+        if ours == theirs == 0:
+            continue
+        evidence = _NO_PAGE
+        if (start, end) not in report.missing["costs"]:
+            evidence = _money_evidence(
+                [one for one in told if start <= one.start < end],
+                has_unseen_tiers=_has_unseen_tiers(start, end, own),
+                unpaid=_unpaid(start, end, own, terms, price_of),
+                young=young,
+                price_of=price_of,
+            )
+        found = explained("USD", ours=ours, theirs=theirs, evidence=evidence, provisional=young)
+        yield start, found
+
+
+def _days(report: ProviderReport) -> dict[Span, int]:
+    """Returns what the provider charged for each day, in pico-USD: 0 for one that it reports nothing of, or that no page covers."""
+    days = dict.fromkeys(sorted(report.spans["costs"] | report.missing["costs"]), 0)
     for cost in report.costs:
-        days[cost.start, cost.end] = days.get((cost.start, cost.end), 0) + cost.pico
-    return dict(sorted(days.items()))
+        days[cost.start, cost.end] += cost.pico
+    return days
 
 
 def _money_evidence(

@@ -278,6 +278,101 @@ def test_what_is_reported_of_nothing_booked_is_flagged(reconciler: Reconciler) -
     assert (code, kind_of(found, "input")["difference"]) == (FLAGGED, -1)
 
 
+FOLLOWING = FIRST + DAY_SECONDS
+"""A day on which something is booked, and the provider reports nothing."""
+
+
+def booked_on_the_day_after() -> Attempts:
+    return [agreed(), used("later", TokenBuckets(input=1000), dispatched_at=micros(FOLLOWING))]
+
+
+def empty_days(page: list[dict[str, Any]], *reported: dict[str, Any]) -> dict[str, Any]:
+    """Returns a page of all days of a month, of which these have rows."""
+    by_day = {one["start_time"]: one for one in reported}
+    return openai_page([{**one, **by_day.get(one["start_time"], {})} for one in page])
+
+
+def test_a_day_of_which_the_provider_reports_nothing_is_compared_with_nothing(
+    reconciler: Reconciler, address: str, shell: Shell
+) -> None:
+    reconciler.book(booked_on_the_day_after())
+    month = [{**day, "results": []} for day in openai_month(FIRST, 1)]
+    code, found = reconciler.run(
+        empty_days(month, reported()),
+        empty_days(month, openai_cost(FIRST, 2.85)),
+        options=("--adjust",),
+    )
+    [later] = [row for row in found["tokens"] if row["start"] == "2026-03-11T00:00:00Z"]
+    assert (code, later["booked"], later["reported"], later["flagged"]) == (FLAGGED, 1000, 0, True)
+    money = {row["start"]: row["difference"] for row in found["money"]}
+    assert money == {"2026-03-10T00:00:00Z": "0.00", "2026-03-11T00:00:00Z": "0.002"}
+    assert reconciler.kept()["flagged"]
+    [booked] = CostAdjustments(reconciler.books.engine).between(0, 2**62)
+    assert booked.amount_pico == -2_000_000_000
+
+
+def test_what_no_page_covers_is_flagged_and_named(reconciler: Reconciler) -> None:
+    reconciler.book(booked_on_the_day_after())
+    code, found = reconciler.run(openai_page([reported()]), openai_page([openai_cost(FIRST, 2.85)]))
+    assert code == FLAGGED
+    [later] = [row for row in found["tokens"] if row["start"] == "2026-03-11T00:00:00Z"]
+    assert (later["flagged"], later["causes"]) == (True, {"no_page": 1000})
+    assert found["money_in_all"]["causes"] == {"no_page": "0.002"}
+    # while the provider may still report it, nobody has to look
+    code, found = reconciler.run(openai_page([reported()]), options=("--settle-hours", "9999999"))
+    assert (code, found["flagged"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("pages", "says"),
+    [
+        ([openai_page([reported()], more="1")], "the report of usage goes on after 2026-03-11"),
+        (
+            [openai_page([reported()]), openai_page([openai_cost(FIRST, 2.85)], more="1")],
+            "the report of costs goes on after 2026-03-11",
+        ),
+        ([openai_page([])], "these reports have nothing of 2026-03-01"),
+        (
+            [openai_page([reported(start=FIRST + 31 * DAY_SECONDS)])],
+            "these reports have nothing of 2026-03-01",
+        ),
+        ([], "there is no report to compare with"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_and_not_kept(
+    books: Books,
+    address: str,
+    shell: Shell,
+    tmp_path: Path,
+    pages: list[dict[str, Any]],
+    says: str,
+) -> None:
+    books.ledger.book("uid-a", [agreed()], books.prices, now=1)
+    command = ["reconcile", "openai", "--period", "2026-03", "--dialect", "openai"]
+    for number, page in enumerate(pages):
+        path = tmp_path / f"page-{number}.json"
+        path.write_text(json.dumps(page))
+        command += ["--file", str(path)]
+    code, _, said = shell.run(address, *command)
+    assert (code, says in said) == (1, True), said
+    assert ReconciliationStore(books.engine).latest() == {}
+
+
+def test_costs_alone_are_compared_without_tokens(reconciler: Reconciler) -> None:
+    reconciler.book([agreed()])
+    code, found = reconciler.run(openai_page([openai_cost(FIRST, 2.85)]))
+    assert (code, found["tokens"], found["money_in_all"]["difference"]) == (0, [], "0.00")
+
+
+def test_pages_that_were_cut_off_are_whole_with_those_that_follow_in_any_order(
+    reconciler: Reconciler,
+) -> None:
+    reconciler.book(booked_on_the_day_after())
+    last = openai_page([reported(start=FOLLOWING, fresh=1000, cached=0, output=0)])
+    code, found = reconciler.run(last, openai_page([reported()], more="1"))
+    assert (code, found["flagged"]) == (0, 0)
+
+
 @pytest.fixture
 def api() -> Iterator[Callable[[dict[str, list[dict[str, Any]]]], UsageReportApi]]:
     started: list[UsageReportApi] = []
