@@ -90,6 +90,7 @@ class WhatIf:
             tokens=closed.tokens or TokenBuckets(),
             units=closed.units,
             service_tier=closed.service_tier,
+            region=closed.region,
         )
         found = price_of(use, self.prices)
         return found.pico if isinstance(found, Priced) else None

@@ -129,6 +129,47 @@ def test_what_is_no_history_is_told(
     assert (code, "no usage history" in said, "Traceback" in said) == (1, True, False)
 
 
+BY_DIMENSION = """
+name: openai
+currency: USD
+entries:
+- {models: [gpt-4.1], prices: {input: '2', output: '8'}}
+- {models: [gpt-4.1], region: us, prices: {input: '2.2', output: '8.8'}}
+- {models: [gpt-4.1], serviceTier: flex, prices: {input: '1', output: '4'}}
+- {models: [gpt-4.1], aboveInputTokens: 200000, prices: {input: '4', output: '12'}}
+- {models: [gpt-4.1], provider: openai, prices: {input: '3', output: '9'}}
+- {models: [gpt-4.1], provider: openai, region: eu, prices: {input: '3.3', output: '9.9'}}
+- {models: [gpt-4.1], provider: openai, serviceTier: priority, prices: {input: '6', output: '18'}}
+"""
+"""Prices that differ by whatever an entry can be told apart by."""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"region": "us"},
+        {"region": "eu"},
+        {"service_tier": "flex"},
+        {"service_tier": "priority"},
+        {"tokens": TokenBuckets(input=300_000, output=1)},
+    ],
+)
+@pytest.mark.parametrize("of_the_provider", [True, False])
+def test_a_list_compared_with_itself_differs_by_nothing(
+    of_the_provider: bool, changes: dict[str, Any], books: Books, address: str, shell: Shell
+) -> None:
+    entries = BY_DIMENSION.splitlines(keepends=True)
+    listed = [one for one in entries if of_the_provider or "provider:" not in one]
+    books.store.load("".join(listed), now=2)
+    books.ledger.book("uid-a", [used("usual"), used("other", **changes)], books.prices, now=2)
+    code, out, said = shell.run(address, "compare", "--price-list", "openai", "--month", "2026-03")
+    assert code == 0, said
+    total = json.loads(out)["total"]
+    assert total["difference_usd"] == "0.00", total
+    assert total["unpriced_attempts"] == total["unpriced_attempts_of_other"]
+    assert total["attempts"] + total["unpriced_attempts"] == 2
+
+
 def test_a_list_that_is_not_loaded_is_told(address: str, shell: Shell) -> None:
     code, _, said = shell.run(address, "compare", "--price-list", "x", "--month", "2026-03")
     assert (code, "there is no price list x" in said) == (1, True)
