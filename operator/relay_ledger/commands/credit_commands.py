@@ -58,8 +58,8 @@ def _book(store: CreditStore, options: argparse.Namespace) -> None:
         new = store.add(form.tenant_uid, form.payment, now=time.time_ns() // 1000)
     except UnknownTenant:
         raise CreditRefused(f"the ledger knows no tenant of UID {form.tenant_uid}") from None
-    except ReferenceTaken:
-        raise CreditRefused(f"{form.reference} is booked with another amount") from None
+    except ReferenceTaken as error:
+        raise CreditRefused(str(error)) from None
     sys.stdout.write("booked\n" if new else "booked before\n")
 
 

@@ -137,9 +137,8 @@ class ReadingPort:
         except UnknownTenant:
             message = f"the ledger knows no tenant of UID {uid}: nothing is booked"
             return _refusal(HTTPStatus.NOT_FOUND, "unknown_tenant", message)
-        except ReferenceTaken:
-            message = f"{form.reference} is booked with another amount: nothing is booked"
-            return _refusal(HTTPStatus.CONFLICT, "conflict", message)
+        except ReferenceTaken as error:
+            return _refusal(HTTPStatus.CONFLICT, "conflict", f"{error}: nothing is booked")
         balance = await self._desk.in_thread(lambda: booked.balance(uid))
         told: dict[str, Any] = {
             "tenant_uid": uid,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, func, insert, select
 
-from relay_ledger.store.databases import reading, writing
+from relay_ledger.store.databases import is_sqlite, lock, reading, writing
 from relay_ledger.store.tables import CREDITS, QUARTER_MICROSECONDS, SUMS, TERMS
 
 
@@ -13,7 +13,7 @@ class UnknownTenant(LookupError):
 
 
 class ReferenceTaken(ValueError):
-    """The reference is of another payment."""
+    """The reference is of another payment; the message says what is other about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +36,13 @@ class CreditStore:
         with writing(self._engine, tenant_uid) as connection:
             if not is_known(connection, tenant_uid):
                 raise UnknownTenant(tenant_uid)
-            booked = connection.execute(
-                select(CREDITS.c.amount_pico).where(
-                    CREDITS.c.tenant_uid == tenant_uid, CREDITS.c.reference == payment.reference
-                )
-            ).scalar()
-            if booked is not None:
-                if booked != payment.amount_pico:
-                    raise ReferenceTaken(payment.reference)
+            booked = _booked_under(connection, payment.reference)
+            if tenant_uid in booked:
+                if booked[tenant_uid] != payment.amount_pico:
+                    raise ReferenceTaken(f"{payment.reference} is booked with another amount")
                 return False
+            if booked:
+                raise ReferenceTaken(f"{payment.reference} is booked for another tenant")
             row = {
                 "tenant_uid": tenant_uid,
                 "reference": payment.reference,
@@ -76,6 +74,16 @@ class CreditStore:
                 )
             ).scalar_one()
         return int(paid) - int(charged)
+
+
+def _booked_under(connection: Connection, reference: str) -> dict[str, int]:
+    """Returns what is booked under a reference by tenant, and lets nobody else book under it up to the end of the transaction."""
+    if not is_sqlite(connection):
+        lock(connection, f"credit/{reference}")
+    rows = connection.execute(
+        select(CREDITS.c.tenant_uid, CREDITS.c.amount_pico).where(CREDITS.c.reference == reference)
+    )
+    return {row.tenant_uid: row.amount_pico for row in rows}
 
 
 def is_known(connection: Connection, tenant_uid: str) -> bool:
