@@ -82,6 +82,7 @@ WHOLE = [
     ("Tenant", {"billing": {}}),
     ("Tenant", {"billing": {"priceList": "standard", "markupPercent": -99}}),
     ("Tenant", {"billing": {"priceList": "standard", "zone": "America/Argentina/Buenos_Aires"}}),
+    ("Tenant", {"billing": {"priceList": "standard", "currency": "CNY"}}),
 ]
 
 
@@ -168,6 +169,7 @@ REFUSED_WHOLE = [
     ("Tenant", {"billing": {"priceList": "standard", "markupPercent": -100}}, "markupPercent"),
     ("Tenant", {"billing": {"priceList": "Standard"}}, "priceList"),
     ("Tenant", {"billing": {"zone": "../etc/passwd"}}, "zone"),
+    ("Tenant", {"billing": {"currency": "RMB"}}, "currency"),
     ("Tenant", {"billing": {"budget": {}}}, "budget"),
 ]
 

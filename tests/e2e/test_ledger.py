@@ -89,7 +89,7 @@ def test_prices_are_in_force_within_seconds_and_what_lacks_one_is_told(ledger: C
     apply(ledger, "PriceList", "standard", {"currency": "USD", "models": dearer})
     told = becomes(ledger, "pricelist", "standard", "PricesInForce", "BackDated")
     assert "relay-ledger prices reprice" in told["message"]
-    command = ("prices", "reprice", "--from", "2026-01-01", "--until", "2027-01-01")
+    command = ("prices", "reprice", *THIS_MONTH)
     assert "dry run, nothing is booked" in ask(ledger, *command)
     assert "booked" in ask(ledger, *command, "--commit")
     becomes(ledger, "pricelist", "standard", "PricesInForce", "InForce", seconds=90)
@@ -160,7 +160,7 @@ def _attempts(rows: dict[str, dict[str, Any]]) -> int:
 
 
 def test_all_sums_are_those_of_their_parts(ledger: Cluster) -> None:
-    said = ask(ledger, "audit", "--from", "2026-11-01", "--until", "2027-01-01")
+    said = ask(ledger, "audit", *THIS_MONTH)
     assert "0 sums differ" in said
 
 

@@ -10,7 +10,7 @@ from tests.unit.relay_contract.billing.records import NOON, closed, opened
 
 from relay_contract.billing.attempt_event import AttemptRecord
 from relay_ledger.booking.answer_times import ANSWER_FIGURES, time_step
-from relay_ledger.periods.contracts import Terms
+from relay_ledger.periods.contracts import Terms, TermsChange
 from relay_ledger.periods.zones import QUARTER, UnknownZone
 from relay_ledger.store.contracts import ContractStore, TermsRefused
 from relay_ledger.store.databases import reading
@@ -63,6 +63,35 @@ def test_terms_come_into_force_at_their_time_and_stay(books: Books) -> None:
     for statement in (update(TERMS).values(zone="UTC"), delete(TERMS)):
         with pytest.raises(DBAPIError, match="never changed"), books.engine.begin() as connection:
             connection.execute(statement)
+
+
+def test_a_change_of_terms_holds_for_all_that_is_not_final_and_leaves_the_rest(
+    books: Books,
+) -> None:
+    store = ContractStore(books.engine)
+    later = NOON // QUARTER * QUARTER
+    # the operator told the zone in mid-month, and will tell another name
+    store.put("uid-a", Terms(later, "Asia/Shanghai", tenant="acme"), now=1)
+    store.put("uid-a", Terms(later + QUARTER, "Asia/Shanghai", tenant="acme-cn"), now=1)
+    assert store.change("uid-a", TermsChange(currency="CNY"), now=2)
+    assert not store.change("uid-a", TermsChange(currency="CNY", zone="Asia/Shanghai"), now=3)
+    for at, name in ((0, "acme"), (later, "acme"), (later + QUARTER, "acme-cn")):
+        held = store.contract("uid-a").terms_at(at)
+        assert (held.zone, held.currency, held.tenant) == ("Asia/Shanghai", "CNY", name)
+    # from a time on, and for what follows it
+    assert store.change("uid-a", TermsChange(anchor_day=5), since=later, now=4)
+    days = [one.anchor_day for one in store.contract("uid-a").terms]
+    assert days == [1, 5, 5]
+    with books.engine.begin() as connection:
+        row = {"tenant_uid": "uid-a", "starts_at": 0, "ends_at": later}
+        rest = {"name": "a-month", "finalized_at": 1, "content": "{}"}
+        connection.execute(STATEMENTS.insert(), [row | rest])
+    # what is final stays
+    assert store.change("uid-a", TermsChange(currency="EUR"), now=5)
+    currencies = [one.currency for one in store.contract("uid-a").terms]
+    assert currencies == ["CNY", "EUR", "EUR"]
+    with pytest.raises(TermsRefused, match="no currency"):
+        store.change("uid-a", TermsChange(currency="XXX"), now=6)
 
 
 def test_terms_do_not_change_what_a_final_statement_was_made_by(books: Books) -> None:

@@ -6,7 +6,8 @@ PUT BOOKS_PATH has all that is to be in force, so that a ledger that has lost it
      "lists": [{"name", "currency", "entries"}, ...]     as a price file has them
      "costs": {PROVIDER: LIST}                           what the platform pays for attempts
      "tools": {SERVER: LIST}                             what it pays for tool calls, absent where nothing says so
-     "tenants": {UID: {"name", "list", "zone"}}}         what tenants pay, and whose months are whose; list may be absent
+     "tenants": {UID: {"name", "list", "zone", "currency"}}}    what tenants pay, whose months are whose, and in what they
+                                                                are billed; all but the name may be absent
 
 The answer tells of each list the version in force, what keeps the one in the book from it, and since when it differs from what was booked:
     {"book": DIGEST, "lists": {LIST: {"version", "problem", "backDated": {"since", "models"}}}, "tenants": {UID: PROBLEM}}

@@ -7,10 +7,12 @@ import time
 from relay_ledger.commands.price_commands import moment
 from relay_ledger.money.amounts import micro_usd, price_text
 from relay_ledger.money.rounding import CURRENCIES
-from relay_ledger.periods.contracts import Terms
+from relay_ledger.periods.contracts import Contract, TermsChange
+from relay_ledger.periods.moments import Moments
+from relay_ledger.periods.zones import utc_text
 from relay_ledger.statements.statement import NoRate, Rate, currency
 from relay_ledger.store.bills.exchange_rates import put_rate
-from relay_ledger.store.contracts import ContractStore
+from relay_ledger.store.contracts import ContractStore, TermsRefused
 from relay_ledger.store.databases import open_database
 from relay_ledger.store.schema import upgrade
 
@@ -18,18 +20,21 @@ from relay_ledger.store.schema import upgrade
 def add_terms(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `terms`."""
     parser.add_argument("tenant", metavar="UID")
-    parser.add_argument("--name", default="", help="of the tenant, for its statements")
-    parser.add_argument("--zone", default="UTC", help="as Asia/Shanghai")
-    parser.add_argument("--currency", choices=sorted(CURRENCIES), default="USD")
+    parser.add_argument("--name", help="of the tenant, for its statements")
+    parser.add_argument("--zone", help="as Asia/Shanghai")
+    parser.add_argument("--currency", choices=sorted(CURRENCIES))
     parser.add_argument(
         "--anchor-day",
         type=int,
         choices=range(1, 32),
-        default=1,
         metavar="1..31",
         help="day on which a month begins; its last one where it is shorter",
     )
-    parser.add_argument("--from", dest="start", type=moment, default=0, help="a quarter of an hour")
+    parser.add_argument(
+        "--from",
+        dest="start",
+        help="a day or a time of the zone, at a quarter of an hour; if not given, all that no final statement has",
+    )
 
 
 def add_rates(parser: argparse.ArgumentParser) -> None:
@@ -41,16 +46,37 @@ def add_rates(parser: argparse.ArgumentParser) -> None:
 
 
 def run_terms(options: argparse.Namespace, address: str) -> int:
-    """Puts terms into force; raises TermsRefused, UnknownZone."""
-    terms = Terms(options.start, options.zone, options.anchor_day, options.currency, options.name)
+    """Changes terms, or writes them if nothing is to change; raises TermsRefused, UnknownZone, NotATime."""
+    wanted = TermsChange(options.zone, options.anchor_day, options.currency, options.name)
+    now = time.time_ns() // 1000
+    if wanted == TermsChange() and options.start is not None:
+        raise TermsRefused("say what is to change from then on")
     engine = open_database(address)
     try:
         upgrade(engine)
-        changed = ContractStore(engine).put(options.tenant, terms, now=time.time_ns() // 1000)
+        store = ContractStore(engine)
+        if wanted == TermsChange():
+            sys.stdout.write(_written(store.contract(options.tenant)))
+            return 0
+        held = store.contract(options.tenant).terms_at(now)
+        since = (
+            None if options.start is None else Moments(wanted.of(held).where).read(options.start)
+        )
+        changed = store.change(options.tenant, wanted, since=since, now=now)
     finally:
         engine.dispose()
     sys.stdout.write("in force\n" if changed else "in force already\n")
     return 0
+
+
+def _written(contract: Contract) -> str:
+    lines = ["from                  zone                  month begins  currency  name\n"]
+    for one in contract.terms:
+        since = utc_text(one.starts_at) if one.starts_at else "the beginning"
+        lines.append(
+            f"{since:20}  {one.zone:20}  day {one.anchor_day:<8}  {one.currency:8}  {one.tenant or '-'}\n"
+        )
+    return "".join(lines)
 
 
 def run_rates(options: argparse.Namespace, address: str) -> int:

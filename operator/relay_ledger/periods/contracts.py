@@ -27,6 +27,26 @@ class Terms:
 DEFAULT = Terms()
 
 
+@dataclass(frozen=True, slots=True)
+class TermsChange:
+    """What of a tenant's terms becomes another; None is as it was."""
+
+    zone: str | None = None
+    anchor_day: int | None = None
+    currency: str | None = None
+    tenant: str | None = None
+
+    def of(self, terms: Terms) -> Terms:
+        """Returns terms with the change."""
+        return Terms(
+            terms.starts_at,
+            terms.zone if self.zone is None else self.zone,
+            terms.anchor_day if self.anchor_day is None else self.anchor_day,
+            terms.currency if self.currency is None else self.currency,
+            terms.tenant if self.tenant is None else self.tenant,
+        )
+
+
 class Contract:
     """All terms of a tenant that were ever in force. A tenant of whom nothing is said has calendar months of UTC, in USD."""
 
@@ -37,6 +57,11 @@ class Contract:
         first = replace(ordered[0], starts_at=0) if ordered else DEFAULT
         self.is_known = bool(ordered)
         self._terms: Sequence[Terms] = (first, *ordered[1:])
+
+    @property
+    def terms(self) -> Sequence[Terms]:
+        """Returns all terms in the order of their times, the first from the beginning of time on."""
+        return self._terms
 
     def terms_at(self, at: int) -> Terms:
         """Returns what held at that time."""
@@ -65,8 +90,15 @@ class Contract:
         return [one for one in found if one.name.startswith(month.name)]
 
     def _spans(self) -> list[tuple[Terms, int | None]]:
-        ends = [*(one.starts_at for one in self._terms[1:]), None]
-        return list(zip(self._terms, ends, strict=True))
+        """Returns the terms with their ends; another name alone divides no month."""
+        begun = [self._terms[0]]
+        begun += [one for one in self._terms[1:] if _periods_of(one) != _periods_of(begun[-1])]
+        ends = [*(one.starts_at for one in begun[1:]), None]
+        return list(zip(begun, ends, strict=True))
+
+
+def _periods_of(terms: Terms) -> tuple[str, int, str]:
+    return terms.zone, terms.anchor_day, terms.currency
 
 
 def _part(period: Period, terms: Terms, until: int | None) -> Period:

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, func, select
 
-from relay_ledger.periods.contracts import DEFAULT, Contract, Terms
+from relay_ledger.money.rounding import CURRENCIES
+from relay_ledger.periods.contracts import DEFAULT, Contract, Terms, TermsChange
 from relay_ledger.periods.zones import QUARTER, UnknownZone
 from relay_ledger.store.databases import reading, writing
 from relay_ledger.store.rows.bulk_insert import insert_rows
@@ -37,11 +38,23 @@ class ContractStore:
             insert_rows(connection, TERMS, rows)
         return bool(rows)
 
-    def put_zones(self, tenants: Mapping[str, tuple[str, str]], *, now: int) -> dict[str, str]:
-        """Has the months of tenants, by UID, be those of a zone from now on, and keeps their names; each as zone and name.
+    def change(
+        self, tenant_uid: str, wanted: TermsChange, *, since: int | None = None, now: int
+    ) -> bool:
+        """Changes a tenant's terms from a time on, those that are to follow as well; returns whether that changed anything.
 
-        Nothing else of their terms changes. Returns by tenant why its terms stay as they were.
+        Without a time it is all that no final statement has. Raises TermsRefused, UnknownZone.
         """
+        with writing(self._engine, tenant_uid) as connection:
+            known = _known(connection, (tenant_uid,))[tenant_uid]
+            rows = [
+                row for terms in known.changed(wanted, since) for row in known.rows(terms, now=now)
+            ]
+            insert_rows(connection, TERMS, rows)
+        return bool(rows)
+
+    def change_from_now(self, tenants: Mapping[str, TermsChange], *, now: int) -> dict[str, str]:
+        """Changes the terms of tenants, by UID, from this quarter of an hour on. Returns by tenant why they stay as they were."""
         problems: dict[str, str] = {}
         uids = sorted(tenants)
         for start in range(0, len(uids), _TENANTS_AT_ONCE):
@@ -50,9 +63,8 @@ class ContractStore:
             with writing(self._engine, *some) as connection:
                 known = _known(connection, some)
                 for uid in some:
-                    zone, name = tenants[uid]
                     try:
-                        rows += known[uid].rows(known[uid].moved_to(zone, name, now=now), now=now)
+                        rows += known[uid].rows(known[uid].from_now(tenants[uid], now), now=now)
                     except (UnknownZone, TermsRefused) as error:
                         problems[uid] = str(error)
                 insert_rows(connection, TERMS, rows)
@@ -76,14 +88,25 @@ class _Known:
     numbers: dict[int, int] = field(default_factory=dict)
     final_until: int | None = None
 
-    def moved_to(self, zone: str, name: str, *, now: int) -> Terms:
-        """Returns the terms in force, with another zone and name from this quarter of an hour on."""
+    def from_now(self, wanted: TermsChange, now: int) -> Terms:
+        """Returns the terms in force with a change from this quarter of an hour on."""
         held = Contract(self.terms.values()).terms_at(now)
-        return replace(held, starts_at=now // QUARTER * QUARTER, zone=zone, tenant=name)
+        return wanted.of(replace(held, starts_at=now // QUARTER * QUARTER))
+
+    def changed(self, wanted: TermsChange, since: int | None) -> list[Terms]:
+        """Returns the terms with a change from a time on: those that hold then, and all that begin later."""
+        start = (self.final_until or 0) if since is None else since
+        held = Contract(self.terms.values()).terms_at(start)
+        later = [self.terms[at] for at in sorted(self.terms) if at > start]
+        return [wanted.of(one) for one in (replace(held, starts_at=start), *later)]
 
     def rows(self, terms: Terms, *, now: int) -> list[_Row]:
         """Returns the rows that put terms into force, none if they are; raises TermsRefused, UnknownZone."""
         _ = terms.where
+        if terms.currency not in CURRENCIES:
+            raise TermsRefused(
+                f"{terms.currency!r} is no currency of a statement: one of {', '.join(sorted(CURRENCIES))}"
+            )
         if terms.starts_at % QUARTER:
             raise TermsRefused("terms begin at a quarter of an hour")
         if self.terms and _same(Contract(self.terms.values()), terms):

@@ -181,6 +181,7 @@ class Billing(Part):
     price_list: str | None = None
     markup_percent: int = 0
     zone: str = "UTC"
+    currency: str | None = None
     budget: Budget | None = None
     credit: Credit | None = None
     on_ledger_away: Literal["Refuse", "Serve"] = "Refuse"

@@ -14,6 +14,9 @@ from tests.ledger.ledger_process import environment
 from tests.pages.blocks import ROOT, Block, blocks_of
 from tests.unit.relay_contract.billing.records import closed
 
+from relay_ledger.periods.contracts import TermsChange
+from relay_ledger.store.contracts import ContractStore
+
 PAGE = "docs/how-to/bills.md"
 OTHER = """
 name: elsewhere
@@ -45,6 +48,9 @@ def test_a_block_runs_as_it_stands(
     block: Block, books: Books, address: str, tmp_path: Path
 ) -> None:
     books.store.load(OTHER, now=1)
+    # as the operator tells of a Tenant, in mid-month
+    told = TermsChange(zone="UTC", tenant="finance")
+    ContractStore(books.engine).change_from_now({"uid-a": told}, now=(OCTOBER + 86_400) * 10**6)
     books.ledger.book("uid-a", [closed(dispatched_at=OCTOBER * 10**6)], books.prices, now=1)
     usage = openai_usage(OCTOBER - OCTOBER % 86_400, input_tokens=1000, output_tokens=100)
     (tmp_path / "openai-usage-2026-10.json").write_text(json.dumps(openai_page([usage])))

@@ -21,6 +21,8 @@ from relay_contract.billing.price_book import (
     book_bytes,
     book_digest,
 )
+from relay_ledger.periods.contracts import TermsChange
+from relay_ledger.periods.zones import QUARTER
 from relay_ledger.store.books.book_store import BookRefused, BookStore
 from relay_ledger.store.books.month_sums import MonthSums
 from relay_ledger.store.contracts import ContractStore
@@ -128,6 +130,26 @@ def test_a_first_book_of_many_tenants_takes_few_statements(books: Books) -> None
     assert not contracts.contract("uid-7").is_known
     assert books.prices.price_list("charge", "uid-1499", 0).name == "standard"  # type: ignore[union-attr]
     assert books.prices.price_list("charge", "uid-8", 0) is None
+
+
+def test_a_book_says_the_currency_and_leaves_what_it_does_not_say(books: Books) -> None:
+    contracts = ContractStore(books.engine)
+    contracts.change("uid-b", TermsChange(currency="EUR"), now=1)
+
+    def told(at: int, **more: Any) -> str:
+        book = copy.deepcopy(BOOK)
+        book["tenants"]["uid-b"] |= more
+        put(books, book, now=at)
+        return contracts.contract("uid-b").terms_at(at).currency
+
+    assert told(NOON) == "EUR"
+    assert told(NOON + QUARTER, currency="CNY") == "CNY"
+    assert told(NOON + 2 * QUARTER, currency="CNY", name="another") == "CNY"
+    # what the Tenant said and says no more
+    assert told(NOON + 3 * QUARTER) == "USD"
+    bad = copy.deepcopy(BOOK)
+    bad["tenants"]["uid-b"]["currency"] = "XXX"
+    assert "'XXX' is no currency" in put(books, bad, now=NOON + 4 * QUARTER)["tenants"]["uid-b"]
 
 
 def test_a_list_that_comes_after_who_names_it_is_theirs_all_the_same(books: Books) -> None:

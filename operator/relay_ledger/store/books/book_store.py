@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, func, insert, select
 
 from relay_contract.billing.price_book import book_digest
 from relay_ledger.booking.price_book import Assigned, Assignment
+from relay_ledger.periods.contracts import DEFAULT, TermsChange
 from relay_ledger.prices.back_dating import back_dated
 from relay_ledger.prices.price_file import price_list_of
 from relay_ledger.prices.price_list import InvalidPrices
@@ -40,6 +41,7 @@ class _Tenant(_Form):
     name: Name
     list: Name | None = None
     zone: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "UTC"
+    currency: Annotated[str, StringConstraints(pattern="^[A-Z]{3}$")] | None = None
 
 
 class _Book(_Form):
@@ -141,17 +143,17 @@ class BookStore:
         return _Former(book, latest.digest, Problems(**json.loads(latest.problems)))
 
     def _put_terms(self, book: _Book, former: _Former, problems: Problems, *, now: int) -> None:
-        """Has the months of a tenant be those of its zone from now on; nothing else of its terms changes."""
-        changed: dict[str, tuple[str, str]] = {}
+        """Has a tenant's months and statements be those that the book says from now on; nothing else of its terms changes."""
+        changed: dict[str, TermsChange] = {}
         for uid, tenant in book.tenants.items():
             before = former.book.tenants.get(uid)
-            is_same = before is not None and (before.name, before.zone) == (
-                tenant.name,
-                tenant.zone,
-            )
+            is_same = before is not None and _terms_of(before) == _terms_of(tenant)
             if not is_same or uid in former.problems.tenants:
-                changed[uid] = tenant.zone, tenant.name
-        problems.tenants |= self._contracts.put_zones(changed, now=now)
+                wanted = _terms_of(tenant)
+                if before is not None and before.currency and not tenant.currency:
+                    wanted = replace(wanted, currency=DEFAULT.currency)
+                changed[uid] = wanted
+        problems.tenants |= self._contracts.change_from_now(changed, now=now)
 
     def _put_list(
         self, connection: Connection, content: dict[str, Any], problems: Problems, *, now: int
@@ -214,6 +216,10 @@ def _read(content: bytes) -> _Book:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise BookRefused(f"{place or 'the book'}: {first['msg']}"[:1000]) from None
+
+
+def _terms_of(tenant: _Tenant) -> TermsChange:
+    return TermsChange(zone=tenant.zone, currency=tenant.currency, tenant=tenant.name)
 
 
 def _lists_of(book: _Book) -> dict[str, str]:

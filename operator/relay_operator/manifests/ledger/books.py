@@ -121,6 +121,7 @@ def entry_of_tenant(tenant: Fields) -> dict[str, Any]:
         "name": tenant["name"],
         "list": charge_list(billing),
         "zone": billing.get("zone"),
+        "currency": billing.get("currency"),
     }
     return {name: value for name, value in told.items() if value}
 

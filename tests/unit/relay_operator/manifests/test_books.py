@@ -108,7 +108,10 @@ def test_the_order_of_models_makes_no_other_book() -> None:
 def test_tenants_have_lists_with_their_percentages() -> None:
     tenants: dict[str, dict[str, Any]] = {
         "uid-a": {"name": "a", "billing": {"priceList": "standard", "markupPercent": 20}},
-        "uid-b": {"name": "b", "billing": {"priceList": "standard", "zone": "Asia/Shanghai"}},
+        "uid-b": {
+            "name": "b",
+            "billing": {"priceList": "standard", "zone": "Asia/Shanghai", "currency": "CNY"},
+        },
         "uid-c": {"name": "c"},
         "uid-d": {"name": "d", "billing": {"priceList": "standard", "markupPercent": -50}},
         "uid-e": {"name": "e", "billing": {"priceList": "gone", "markupPercent": 5}},
@@ -116,7 +119,7 @@ def test_tenants_have_lists_with_their_percentages() -> None:
     book = books.book({"standard": STANDARD}, {}, tenants)
     assert book["tenants"] == {
         "uid-a": {"name": "a", "list": "standard.markup.20"},
-        "uid-b": {"name": "b", "list": "standard", "zone": "Asia/Shanghai"},
+        "uid-b": {"name": "b", "list": "standard", "zone": "Asia/Shanghai", "currency": "CNY"},
         "uid-c": {"name": "c"},
         "uid-d": {"name": "d", "list": "standard.markup.-50"},
         "uid-e": {"name": "e", "list": "gone.markup.5"},
