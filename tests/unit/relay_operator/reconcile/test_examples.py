@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.virtual_time import VirtualTimeLoop
 
+from relay_ledger.prices.price_file import price_list_of
+from relay_ledger.prices.pricing import Priced
+from relay_ledger.prices.tool_pricing import ToolUse, price_of_call
 from relay_operator.errors import ApiServerRefused
+from relay_operator.manifests.ledger import books
 
 EXAMPLES = Path(__file__).resolve().parents[4] / "examples"
 FIRST = "01-first-tenant"
@@ -145,9 +149,19 @@ def test_the_example_with_tools_is_the_first_tenant_with_grants_of_the_server_be
     [first] = objects(f"{FIRST}/tenant.yaml")
     [granted] = objects("15-tools/tenant.yaml")
     [server] = objects("15-tools/tool-server.yaml")
-    tools = granted["spec"].pop("tools")
+    [prices] = objects("15-tools/price-list.yaml")
+    tools, billing = granted["spec"].pop("tools"), granted["spec"].pop("billing")
     assert granted == first
     assert [one["server"] for one in tools["grants"]] == [server["metadata"]["name"]]
+    assert billing == {"priceList": prices["metadata"]["name"]}
+    for made in (
+        books.charge_prices("standard", prices["spec"], 0),
+        books.tool_prices("erp", server["spec"]),
+    ):
+        listed = price_list_of(made)
+        # whatever the tenant may call has a price
+        for tool in ("read_invoice", "list_orders"):
+            assert isinstance(price_of_call(ToolUse("erp", tool, 0), listed), Priced)
 
 
 def test_every_example_is_applied_by_a_command_of_its_page() -> None:
