@@ -5,6 +5,8 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from relay_contract.part import Model, Name, Part
+from relay_contract.tools.manifest import ServerName
+from relay_contract.tools.patterns import NamePattern
 
 MAX_RATES: Final = 256
 MAX_SPEND_MICROS: Final = 2**53
@@ -12,6 +14,8 @@ MAX_SPEND_MICROS: Final = 2**53
 LimitName = Literal["budget", "credit"]
 OnLedgerAway = Literal["Refuse", "Serve"]
 Price = Annotated[int, Field(ge=0, le=10**9)]
+MAX_CALL_MICRO: Final = 11 * 10**8
+"""100 USD, with the highest percentage of a Tenant on top."""
 
 
 def _is_unset(value: object) -> bool:
@@ -37,6 +41,21 @@ class Rate(Part):
     call: Annotated[int, Field(ge=0, le=10**8, exclude_if=_is_unset)] = 0
 
 
+class ToolRate(Part):
+    """What a call of some tools costs the tenant: micro-USD each, None where it has no price that the document has room for.
+
+    server None holds for every server. name is a server's own name of a tool, or a pattern; of the rates that hold and cover a tool the
+    most specific counts, as in price lists. pays_errors tells whether a call counts of which the tool itself says that it failed.
+    """
+
+    server: Annotated[ServerName | None, Field(exclude_if=_is_unset)] = None
+    name: NamePattern
+    starts_at: Annotated[int, Field(ge=0, exclude_if=_is_unset)] = 0
+    ends_at: Annotated[int | None, Field(ge=0, exclude_if=_is_unset)] = None
+    call: Annotated[int, Field(ge=0, le=MAX_CALL_MICRO)] | None
+    pays_errors: bool = True
+
+
 class SessionCaps(Part):
     """The most of one X-Session-ID: calls, tokens, and money in micro-USD; None is no cap."""
 
@@ -48,9 +67,15 @@ class SessionCaps(Part):
 
 
 class Spending(Part):
-    """limits names those that refuse calls; each call is reserved on all of them, at the rates."""
+    """limits names those that refuse calls; each call is reserved on all of them, at the rates.
+
+    A server of which no tool rate tells is free; a tool of another one that no rate covers has no price.
+    """
 
     limits: Annotated[tuple[LimitName, ...], Field(max_length=2, exclude_if=_is_unset)] = ()
     on_ledger_away: OnLedgerAway = "Refuse"
     rates: Annotated[tuple[Rate, ...], Field(max_length=MAX_RATES, exclude_if=_is_unset)] = ()
+    tool_rates: Annotated[
+        tuple[ToolRate, ...], Field(max_length=MAX_RATES, exclude_if=_is_unset)
+    ] = ()
     session_caps: Annotated[SessionCaps | None, Field(exclude_if=_is_unset)] = None

@@ -10,7 +10,7 @@ class ToolCallEvent:
 
     round_id is the request's own id, called_at when it came, microseconds since 1970. method is the protocol's; server, name and rule (the pattern that grants it) are empty of what is denied, but for the name
     that was asked for if a tool could have it. own_name is the server's name, where a grant's prefix makes another of it. A URI is an argument: of resources the rule alone is told. limit is the pattern of
-    the tools' limit that refused it, empty of the server's own. revision is that of the manifest. Sizes are in bytes.
+    the tools' limit that refused it, empty of the server's own, or what of the tenant's money did. revision is that of the manifest. Sizes are in bytes.
     """
 
     __slots__ = (

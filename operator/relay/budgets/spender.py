@@ -3,6 +3,7 @@
 from relay.budgets.purse import Purse
 from relay.budgets.rate_card import RateCard
 from relay.budgets.session_caps import SessionUses
+from relay.budgets.tool_rate_card import ToolRateCard
 from relay_contract.spending import SessionCaps, Spending
 
 
@@ -17,6 +18,7 @@ class Spender:
         "purse",
         "serve_when_away",
         "sessions",
+        "tool_card",
     )
 
     def __init__(self, purse: Purse) -> None:
@@ -25,6 +27,7 @@ class Spender:
         self.binds = False
         self.limits: tuple[str, ...] = ()
         self.card = RateCard(())
+        self.tool_card = ToolRateCard(())
         self.caps: SessionCaps | None = None
         self.serve_when_away = False
 
@@ -33,5 +36,6 @@ class Spender:
         self.limits = spending.limits if spending is not None else ()
         self.caps = spending.session_caps if spending is not None else None
         self.card = RateCard(spending.rates if spending is not None else ())
+        self.tool_card = ToolRateCard(spending.tool_rates if spending is not None else ())
         self.serve_when_away = spending is not None and spending.on_ledger_away == "Serve"
         self.binds = bool(self.limits) or self.caps is not None

@@ -6,6 +6,7 @@ from typing import Final
 
 from relay.calls import own_responses
 from relay.calls.call_context import CallContext
+from relay.calls.money.tool_money import ToolMoney, reserve_tool_money
 from relay.calls.own_request import TenantRequest
 from relay.calls.tenants.caller import Caller
 from relay.calls.tool_use.message_admission import BUSY_SECONDS, seat_at
@@ -84,13 +85,30 @@ class AnsweringRequest(TenantRequest, AnswerReader):
         return None if self._is_over_limit(caller, passed.server, tool_of(passed)) else auth
 
     def _is_over_limit(self, caller: Caller, server: str, tool: str = "") -> bool:
-        """Charges the tenant one request to the server; answers one that is beyond a limit. tool is the one that is called, empty without one."""
-        over = caller.tenant.admission.tool_limiter.admit(server, tool, now=time.monotonic())
+        """Charges the tenant one request to the server, and reserves what a call costs; answers one that is beyond a limit. tool is the one that is called, empty without one."""
+        now = time.monotonic()
+        if tool and self._is_beyond_money(caller, server, tool, now):
+            return True
+        over = caller.tenant.admission.tool_limiter.admit(server, tool, now=now)
         if over is None:
             return False
         if self._record is not None:
             self._record.limited(over.pattern)
         self._send_error(ProtocolError.limited, retry_after_seconds=over.retry_after_seconds)
+        return True
+
+    def _is_beyond_money(self, caller: Caller, server: str, tool: str, now: float) -> bool:
+        """Reserves what a call costs, up to the end of its record; answers one that the tenant's budget or credit does not cover."""
+        if self._record is None:
+            return False
+        reserved = reserve_tool_money(caller.tenant.spender, server, tool, now)
+        if reserved is None:
+            return False
+        if isinstance(reserved, ToolMoney):
+            self._record.reserved(reserved)
+            return False
+        self._record.limited(reserved.limit)
+        self._send_error(reserved.error, retry_after_seconds=reserved.retry_seconds)
         return True
 
     # -- relay.calls.tool_use.tool_call.AnswerReader ---------------------------------------------------------------

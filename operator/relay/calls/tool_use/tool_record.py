@@ -4,6 +4,7 @@ import time
 from typing import Any, Final
 
 from relay.accounting.tool_call_event import ToolCallEvent
+from relay.calls.money.tool_money import ToolMoney
 from relay.calls.tenants.caller import Caller
 from relay.tools.decisions import Decision, Passed
 from relay.tools.methods import Rule, Sender, rule_of
@@ -24,11 +25,23 @@ _DENIED: Final = frozenset(
     }
 )
 
+_LIMITED: Final = frozenset(
+    {
+        ProtocolError.limited,
+        ProtocolError.busy,
+        ProtocolError.budget_spent,
+        ProtocolError.credit_spent,
+        ProtocolError.tool_unpriced,
+        ProtocolError.budget_pending,
+        ProtocolError.ledger_away,
+    }
+)
+
 
 class ToolRecord:
-    """The record of one request; it is written once, by whichever end comes first."""
+    """The record of one request, and what is reserved for it; it is written once, by whichever end comes first."""
 
-    __slots__ = ("_caller", "_event", "_is_written", "_received_at", "_was_opened")
+    __slots__ = ("_caller", "_event", "_is_written", "_money", "_received_at", "_was_opened")
 
     def __init__(self, caller: Caller, event: ToolCallEvent, received_at: float) -> None:
         self._caller = caller
@@ -36,6 +49,7 @@ class ToolRecord:
         self._received_at = received_at
         self._is_written = False
         self._was_opened = False
+        self._money: ToolMoney | None = None
 
     def decided(self, decision: Decision) -> None:
         """Notes whom the request goes to, under which rule, and which call it belongs to."""
@@ -64,8 +78,12 @@ class ToolRecord:
         """The id of the call that the request belongs to."""
         return self._event.call_id
 
+    def reserved(self, money: ToolMoney) -> None:
+        """Takes what is reserved for the request, and settles it with the end that is written."""
+        self._money = money
+
     def limited(self, pattern: str) -> None:
-        """Notes whose limit refuses the request: that of the tools that the pattern covers, with none the server's own."""
+        """Notes whose limit refuses the request: that of the tools that the pattern covers, with none the server's own, or one of money."""
         self._event.limit = pattern
 
     def refused(self, error: ProtocolError, now: float) -> None:
@@ -77,6 +95,8 @@ class ToolRecord:
         if self._is_written:
             return
         self._is_written = True
+        if self._money is not None:
+            self._money.settle(outcome)
         event = self._event
         event.outcome = outcome
         event.answer_bytes = answer_bytes
@@ -124,7 +144,7 @@ def _name(params: dict[str, Any]) -> str:
 def _outcome_of(error: ProtocolError) -> ToolOutcome:
     if error in _DENIED:
         return "denied"
-    if error is ProtocolError.limited or error is ProtocolError.busy:
+    if error in _LIMITED:
         return "limited"
     if error is ProtocolError.server_unavailable:
         return "unavailable"

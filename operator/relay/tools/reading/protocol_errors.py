@@ -70,6 +70,31 @@ class ProtocolError(Enum):
     unsupported_media_type = (415, INVALID_REQUEST, "The content type has to be application/json")
     busy = (429, INTERNAL_ERROR, "Too many calls are under way")
     limited = (429, SERVER_ERROR, "Rate limit reached: retry-after says when to call again")
+    budget_spent = (
+        200,
+        SERVER_ERROR,
+        "The tenant's budget is spent: what is left does not cover this call. Do not retry",
+    )
+    credit_spent = (
+        200,
+        SERVER_ERROR,
+        "The tenant's credit is spent: what is left does not cover this call. Do not retry",
+    )
+    tool_unpriced = (
+        200,
+        SERVER_ERROR,
+        "The tool has no price, and the tenant's spending is bounded. Do not retry",
+    )
+    budget_pending = (
+        429,
+        SERVER_ERROR,
+        "More of the tenant's budget was asked for: call again as retry-after says",
+    )
+    ledger_away = (
+        503,
+        SERVER_ERROR,
+        "The tenant's budget cannot be asked for, and what was leased is spent",
+    )
     server_unavailable = (502, INTERNAL_ERROR, "The tool server is not available")
     invalid_answer = (502, INTERNAL_ERROR, "The tool server gave an invalid answer")
 

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from relay_contract import spending as contract
 from relay_contract.billing.budget import BudgetTerms, CreditTerms, TenantBudget
-from relay_contract.spending import MAX_RATES, Rate, Spending
+from relay_contract.spending import MAX_RATES, Rate, Spending, ToolRate
+from relay_contract.tools.patterns import STAR
 from relay_operator.api.tenant import Billing, Tenant
 from relay_operator.manifests.ledger import books
 from relay_operator.manifests.ledger.money import PICOS_PER_MICRO, micro_usd
@@ -18,8 +19,10 @@ Fields = Mapping[str, Any]
 _STANDARD: Final = frozenset({"", "standard", "default"})
 
 
-def spending(billing: Billing, rates: tuple[Rate, ...]) -> Spending | None:
-    """Composes a tenant's part of the document; rates are what charge_rates makes of its price list."""
+def spending(
+    billing: Billing, rates: tuple[Rate, ...], tool_rates: tuple[ToolRate, ...] = ()
+) -> Spending | None:
+    """Composes a tenant's part of the document; rates are what charge_rates and charge_tool_rates make of its price list."""
     limits: list[contract.LimitName] = []
     if billing.budget is not None and billing.budget.hard:
         limits.append("budget")
@@ -32,6 +35,7 @@ def spending(billing: Billing, rates: tuple[Rate, ...]) -> Spending | None:
         limits=tuple(limits),
         on_ledger_away=billing.on_ledger_away,
         rates=rates if reckons(billing) else (),
+        tool_rates=tool_rates if limits else (),
         session_caps=None
         if caps is None
         else contract.SessionCaps(
@@ -92,6 +96,40 @@ def charge_rates(price_list: Fields, percent: int) -> tuple[tuple[Rate, ...], tu
         else:
             rates += found
     return tuple(rates), tuple(left_out)
+
+
+def charge_tool_rates(
+    price_list: Fields, percent: int
+) -> tuple[tuple[ToolRate, ...], tuple[str, ...]]:
+    """Returns the same of tools. Of a server for whose prices the document has no room one rate says that it has none, so that its
+    calls are refused and not reckoned at a price that is another's; those servers are told, as patterns of all their tools.
+    """
+    by_server: dict[str, list[ToolRate]] = {}
+    for entry in books.charge_prices("", price_list, percent).get("tools", ()):
+        for name in filter(None, entry["tools"]):
+            by_server.setdefault(entry.get("server") or "", []).append(_tool_rate(entry, name))
+    rates: list[ToolRate] = []
+    left_out: list[str] = []
+    room = MAX_RATES - len(by_server)
+    for server, found in by_server.items():
+        if len(rates) + len(found) > room:
+            left_out.append(f"{server or STAR}/{STAR}")
+            rates.append(ToolRate(server=server or None, name=STAR, call=None))
+            room += 1
+        else:
+            rates += found
+    return tuple(rates), tuple(left_out)
+
+
+def _tool_rate(entry: Fields, name: str) -> ToolRate:
+    return ToolRate(
+        server=entry.get("server") or None,
+        name=name,
+        starts_at=_micros(entry.get("from")) or 0,
+        ends_at=_micros(entry.get("until")),
+        call=micro_usd(entry["perCall"]),
+        pays_errors=entry.get("toolErrors") != "Free",
+    )
 
 
 def _is_plain(entry: Fields) -> bool:

@@ -128,9 +128,9 @@ class BudgetPush:
         """Has documents composed anew whose rates are others now: a PriceList has changed."""
         if self._news.price_specs is None:
             return
-        now = {uid: self._news.rates(one) for uid, one in tenants.items()}
+        now = {uid: self._news.reckoned(one)[:2] for uid, one in tenants.items()}
         for uid, rates in now.items():
-            if self._rates.get(uid, ()) != rates:
+            if self._rates.get(uid, ((), ())) != rates:
                 self._queue.add(Key("Tenant", "", tenants[uid].metadata.name), Urgency.BACKGROUND)
         self._rates = now
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from relay_contract.billing.budget import BudgetStanding
-from relay_contract.spending import Rate, Spending
+from relay_contract.spending import Rate, Spending, ToolRate
 from relay_operator.api.provider import Provider
 from relay_operator.api.tenant import Tenant
 from relay_operator.api.tool_server import ToolServer
@@ -24,9 +24,9 @@ from relay_operator.reconcile.ledger.book_composer import (
     tool_bytes,
 )
 
-_Reckoned = tuple[tuple[Rate, ...], tuple[str, ...]]
-"""Rates, and the models that have none for want of room."""
-_NOTHING: Final[_Reckoned] = (), ()
+Reckoned = tuple[tuple[Rate, ...], tuple[ToolRate, ...], tuple[str, ...]]
+"""Rates of models and of tools, and what has none for want of room."""
+_NOTHING: Final[Reckoned] = (), (), ()
 
 
 class LedgerNews:
@@ -41,7 +41,7 @@ class LedgerNews:
         # None until they were read once
         self.price_specs: Mapping[str, Mapping[str, Any]] | None = None
         self.budgets: Mapping[str, tuple[BudgetStanding, ...]] = {}
-        self._rates: dict[tuple[str, int], tuple[Mapping[str, Any], _Reckoned]] = {}
+        self._rates: dict[tuple[str, int], tuple[Mapping[str, Any], Reckoned]] = {}
 
     def know_lists(self, specs: Mapping[str, Mapping[str, Any]]) -> None:
         """Takes in the specs of all price lists, by name; what was reckoned of others goes."""
@@ -55,22 +55,26 @@ class LedgerNews:
         billing = tenant.spec.billing
         if self.price_specs is None and billing.price_list is not None:
             return in_force
-        return spending.spending(billing, self.rates(tenant))
+        rates, tool_rates, _ = self.reckoned(tenant)
+        return spending.spending(billing, rates, tool_rates)
 
     def rates(self, tenant: Tenant) -> tuple[Rate, ...]:
         """Returns the rates by which a tenant's relays reckon, none where they do not; the same object while its list says the same."""
-        return self._reckoned(tenant)[0]
+        return self.reckoned(tenant)[0]
 
-    def _reckoned(self, tenant: Tenant) -> _Reckoned:
+    def reckoned(self, tenant: Tenant) -> Reckoned:
+        """Returns all that its relays reckon by, and what of its list they have no room for."""
         billing = tenant.spec.billing
         spec = (self.price_specs or {}).get(billing.price_list or "")
         if spec is None or not spending.reckons(billing):
-            return (), ()
+            return _NOTHING
         # thousands of tenants have a few lists among them
         key = str(billing.price_list), billing.markup_percent
         of, reckoned = self._rates.get(key, (None, _NOTHING))
         if of is not spec:
-            reckoned = spending.charge_rates(spec, billing.markup_percent)
+            rates, left_out = spending.charge_rates(spec, billing.markup_percent)
+            tool_rates, left_servers = spending.charge_tool_rates(spec, billing.markup_percent)
+            reckoned = rates, tool_rates, (*left_out, *left_servers)
             self._rates[key] = spec, reckoned
         return reckoned
 
@@ -122,7 +126,7 @@ class LedgerNews:
                 is_there=name in self.price_lists,
                 unpriced=self.standing.unpriced_charges.get(uid, ()),
                 problem=self.standing.problems.get(uid, ""),
-                left_out=self._reckoned(tenant)[1],
+                left_out=self.reckoned(tenant)[2],
                 is_taken=self.taken.tenants.get(uid, b"") == own,
             ),
         ]

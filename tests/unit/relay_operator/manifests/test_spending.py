@@ -5,9 +5,14 @@ from typing import Any
 
 from tests.unit.relay_operator.specs import tenant_with_billing
 
-from relay_contract.spending import Rate, SessionCaps
+from relay_contract.spending import MAX_RATES, Rate, SessionCaps, ToolRate
 from relay_operator.manifests.ledger.money import micro_usd
-from relay_operator.manifests.ledger.spending import charge_rates, spending, tenant_budget
+from relay_operator.manifests.ledger.spending import (
+    charge_rates,
+    charge_tool_rates,
+    spending,
+    tenant_budget,
+)
 
 LIST: dict[str, Any] = {
     "currency": "USD",
@@ -127,3 +132,40 @@ def test_a_model_that_the_document_has_no_room_for_is_left_out_whole_and_named()
     assert len(rates) == 253
     assert {rate.model for rate in rates} == {f"model-{n:02}" for n in range(21)} | {"one"}
     assert charge_rates(LIST, 0)[1] == ()
+
+
+def test_prices_of_tools_come_to_relays_where_something_refuses_calls() -> None:
+    tools = [
+        {"name": "read_*", "server": "erp", "prices": [{"perCall": "0.01", "toolErrors": "Free"}]},
+        {"name": "*", "server": "", "prices": [{"perCall": "0", "until": "2026-12-01T00:00:00Z"}]},
+    ]
+    rates, left_out = charge_tool_rates({"tools": tools}, 10)
+    assert rates == (
+        ToolRate(name="*", call=0, ends_at=DECEMBER),
+        ToolRate(server="erp", name="read_*", call=11_000, pays_errors=False),
+    )
+    assert left_out == ()
+    assert charge_tool_rates(LIST, 10) == ((), ())
+    hard = tenant_with_billing(priceList="retail", credit={}).spec.billing
+    told = spending(hard, (), rates)
+    assert told is not None
+    assert told.tool_rates == rates
+    # caps of a session count no tools
+    capped = tenant_with_billing(priceList="retail", sessionCaps={"amount": "1"}).spec.billing
+    told = spending(capped, (), rates)
+    assert told is not None
+    assert told.tool_rates == ()
+
+
+def test_a_server_whose_prices_the_document_has_no_room_for_has_none() -> None:
+    def tool(server: str, number: int) -> dict[str, Any]:
+        return {"name": f"tool-{number}", "server": server, "prices": [{"perCall": "1"}]}
+
+    tools = [
+        *(tool("large", number) for number in range(MAX_RATES)),
+        *(tool("small", number) for number in range(MAX_RATES - 2)),
+    ]
+    rates, left_out = charge_tool_rates({"tools": tools}, 0)
+    assert left_out == ("large/*",)
+    assert len(rates) == MAX_RATES - 1
+    assert [one.call for one in rates if one.server == "large"] == [None]
