@@ -51,8 +51,8 @@ The group of rules about the ledger, beside those of _alerts.tpl. Without a ledg
     for: 15m
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
     annotations:
-      summary: {{`"Models without a price ({{ $labels.account }}) are booked without an amount: {{ $value }}."`}}
-      description: "The condition Priced of Providers (cost) and Tenants (charge) names them: kubectl get providers.relay-operator.dev,tenants -o json. Add the price, then book the difference with relay-ledger prices reprice."
+      summary: {{`"Models or tools without a price ({{ $labels.account }}) are booked without an amount: {{ $value }}."`}}
+      description: "The condition Priced of Providers (cost), ToolServers (tool_cost) and Tenants (charge) names them: kubectl get providers.relay-operator.dev,toolservers,tenants -o json. Add the price, then book the difference with relay-ledger prices reprice."
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayAttemptsUnpriced") | trim | nindent 6 }}
   - alert: RelayBudgetAlertsUndelivered
     expr: |-

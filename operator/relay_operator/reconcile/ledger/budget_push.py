@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from relay_contract.billing.budget import BudgetStandings, TenantAlert, TenantBudget
-from relay_contract.spending import Rate
+from relay_contract.spending import Rate, ToolRate
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.events import EventRecorder
@@ -71,7 +71,7 @@ class BudgetPush:
         self._asked_at = float("-inf")
         self._in_force: dict[str, TenantBudget] = {}
         self._budgets: dict[str, tuple[Tenant, TenantBudget]] = {}
-        self._rates: dict[str, tuple[Rate, ...]] = {}
+        self._rates: dict[str, tuple[tuple[Rate, ...], tuple[ToolRate, ...]]] = {}
         self._words: dict[str, Any] = {}
         self._written: dict[str, tuple[int, float]] = {}
         self._announced: set[str] = set()

@@ -160,7 +160,11 @@ class PricePush:
         self._news.standing = told
         if told.book == self._book.digest:
             self._news.taken = self._book
-        for account, unpriced in (("cost", told.unpriced_costs), ("charge", told.unpriced_charges)):
+        for account, unpriced in (
+            ("cost", told.unpriced_costs),
+            ("tool_cost", told.unpriced_tool_costs),
+            ("charge", told.unpriced_charges),
+        ):
             UNPRICED_MODELS.labels(account).set(sum(map(len, unpriced.values())))
 
     async def _queue_whom_it_concerns(self) -> None:

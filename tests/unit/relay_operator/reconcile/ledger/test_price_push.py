@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import REGISTRY
 from tests.unit.relay_contract.billing.records import closed, tool_call
 from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
@@ -235,6 +236,10 @@ async def test_models_without_a_price_are_named(tmp_path: Path) -> None:
 CALLS = [{"name": "read_*", "prices": [{"perCall": "0.002"}]}]
 
 
+def unpriced_of(account: str) -> float | None:
+    return REGISTRY.get_sample_value("relay_operator_unpriced_models", {"account": account})
+
+
 @in_virtual_time
 async def test_prices_of_tools_are_in_force_and_tools_without_one_are_named(tmp_path: Path) -> None:
     stage, ledger = stage_with(tmp_path)
@@ -261,6 +266,7 @@ async def test_prices_of_tools_are_in_force_and_tools_without_one_are_named(tmp_
     assert {(one["status"], one["reason"]) for one in named.values()} == {("False", "Unpriced")}
     assert "these tools cost: pay." in named["ToolServer"]["message"]
     assert "used this month: erp/pay." in named["Tenant"]["message"]
+    assert [unpriced_of(account) for account in ("cost", "tool_cost", "charge")] == [0, 1, 1]
     # nothing of it keeps a server from being used
     assert told(stage, "ToolServer", "erp", "Ready")[0] == "True"
     # an operator that begins while the ledger is away says what was said
@@ -297,7 +303,7 @@ async def test_models_that_relays_have_no_room_for_are_named_where_money_bounds_
     assert told(stage, "Tenant", "finance", "Priced") == ("True", "Priced")
     assert told(stage, "Tenant", "bounded", "Priced") == ("False", "TooManyPrices")
     message = condition(stage, "Tenant", "bounded", "Priced")["message"]
-    assert "none of these models: model-256." in message
+    assert "none of these models and tools: model-256." in message
     assert told(stage, "Tenant", "bounded", "NamespaceReady")[0] == "True"
     await life.end()
 
