@@ -129,7 +129,7 @@ class RememberedCalls:
     ) -> Told:
         """Notes how a call ended that this claimant was to carry out; returns who waited for that.
 
-        An answer has its own time, if that is shorter.
+        An answer has its own time, if that is shorter; one that is too large to be kept may be left out.
         """
         ended = self._calls.get(call)
         if ended is None or ended.owner != claimant or ended.state is not _State.UNDER_WAY:
@@ -140,9 +140,8 @@ class RememberedCalls:
             ended.claim.seconds if answer is None else min(ended.claim.seconds, answer.seconds)
         )
         heapq.heappush(self._ends, (now + seconds, call))
-        ended.state = _State.UNKNOWN
-        if answer is not None and how == "answered":
-            ended.state = _State.NOT_KEPT
+        ended.state = _State.UNKNOWN if how == "unknown" else _State.NOT_KEPT
+        if answer is not None:
             self._keep(ended, answer)
         waiting, ended.waiting = ended.waiting, {}
         return [(one, _verdict(ended)) for one in waiting]

@@ -9,7 +9,7 @@ from relay.calls.tool_use.single_calls.call_memory import ClaimTicket
 from relay.calls.tool_use.tool_call import AnswerReader, ToolCall
 from relay.calls.tool_use.tool_record import ToolRecord
 from relay.tools.answers import SaidOutcome
-from relay.tools.idempotency.remembered_calls import Answer, End
+from relay.tools.idempotency.remembered_calls import MAX_ANSWER_BYTES, Answer, End
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import LIFETIME_SECONDS
 from relay.tools.seats import Seat
@@ -55,8 +55,8 @@ class SingleCall(AnswerReader):
             return False
         self._record, self._seat = record, seat
         if call.may_have_run:
-            call.resume()
             self._timer = asyncio.get_running_loop().call_later(ALONE_SECONDS, self._time_up)
+            call.resume()
         else:
             call.abort()
             self._end("unsent")
@@ -82,7 +82,8 @@ class SingleCall(AnswerReader):
     def answered(self, status: int, text: str, outcome: SaidOutcome) -> None:
         # a state that is told again has to be good for some time yet
         seconds = LIFETIME_SECONDS // 2 if outcome == "input_required" else MAX_REMEMBERED_SECONDS
-        self._end("answered", Answer(status, text, seconds))
+        is_kept = len(text) <= MAX_ANSWER_BYTES
+        self._end("answered", Answer(status, text, seconds) if is_kept else None)
         if self._reader is not None:
             self._reader.answered(status, text, outcome)
         else:

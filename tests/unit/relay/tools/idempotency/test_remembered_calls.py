@@ -99,6 +99,14 @@ def test_what_was_not_sent_is_carried_out_by_who_waited_longest() -> None:
     assert {verdict for _, verdict in told} == {Verdict("answered", Answer(200, "x"), "3")}
 
 
+def test_an_answer_that_is_left_out_is_none_of_an_unknown_call() -> None:
+    calls = RememberedCalls()
+    calls.end(first(calls, "a", 1), "a", "answered", None, 0.0)
+    calls.end(first(calls, "b", 2), "b", "unknown", None, 0.0)
+    assert calls.claim((2, 1), claim("a"), 1.0) == Verdict("not_kept")
+    assert calls.claim((2, 2), claim("b"), 1.0) == Verdict("unknown")
+
+
 def test_an_answer_may_be_told_for_a_shorter_time() -> None:
     calls = RememberedCalls()
     calls.end(first(calls, "a", 1), "a", "answered", Answer(200, "x", 5), 0.0)
