@@ -30,6 +30,7 @@ class SessionServer:
     seen: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
     replies: "queue.Queue[Any]" = field(default_factory=queue.Queue)
     has_stream: bool = True
+    told: dict[str, list[bytes]] = field(default_factory=dict)
     port: int = 0
 
     @property
@@ -41,8 +42,9 @@ class SessionServer:
         return [body.get("method", "response") for verb, _, _, body in self.seen if verb == "POST"]
 
     def say(self, content: bytes) -> None:
-        """Sends an event on the stream of every session."""
-        for stream in self.streams.values():
+        """Sends an event on the stream of every session, which it is remembered for."""
+        for name, stream in self.streams.items():
+            self.told[name].append(content)
             stream.put(content)
 
     def begin(self) -> str:
@@ -50,6 +52,7 @@ class SessionServer:
         name = uuid.uuid4().hex
         self.streams[name] = queue.Queue()
         self.counts[name] = 0
+        self.told[name] = []
         return name
 
     def reply(self, body: dict[str, Any], session: str) -> "Reply | Spoken | None":
@@ -122,9 +125,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404 if stream is None else 405, b"")
             return
         self._begin_events()
-        self._event(b"")
+        told = self.state.told[session]
+        last = self.headers["last-event-id"]
+        if last is not None:
+            # what was missed; then this server lets the client come again
+            for place in range(int(last), len(told)):
+                self._event(told[place], place + 1)
+            return
+        place = len(told)
+        self._event(b"", place)
         while (content := stream.get()) is not None:
-            self._event(content)
+            place += 1
+            self._event(content, place)
 
     def do_DELETE(self) -> None:
         session = self._noted(None)
@@ -169,8 +181,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("connection", "close")
         self.end_headers()
 
-    def _event(self, content: bytes) -> None:
-        self.wfile.write(EVENT % (1, content))
+    def _event(self, content: bytes, number: int = 1) -> None:
+        self.wfile.write(EVENT % (number, content))
         self.wfile.flush()
 
     def _send(

@@ -403,9 +403,10 @@ def _message(chunk: bytes) -> dict[str, Any]:
 
 
 @contextmanager
-def streaming(relay: Relay, session: str) -> Iterator[Wire]:
+def opened(relay: Relay, session: str, **headers: str) -> Iterator[Wire]:
     """Opens the session's stream, past its beginning."""
     fields = {"authorization": f"Bearer {KEY}", "mcp-session-id": session}
+    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
     with Wire(relay.port) as wire:
         wire.send(request_bytes("GET", MCP, {**fields, "accept": "text/event-stream"}, b""))
         head = wire.head()
@@ -413,6 +414,83 @@ def streaming(relay: Relay, session: str) -> Iterator[Wire]:
         assert head.header("content-type") == "text/event-stream"
         assert wire.chunk().startswith(b":")
         yield wire
+
+
+@contextmanager
+def streaming(relay: Relay, session: str) -> Iterator[Wire]:
+    """Opens the session's stream, past the event that only names its beginning."""
+    with opened(relay, session) as wire:
+        event_id(wire.chunk())
+        yield wire
+
+
+def event_id(chunk: bytes) -> str:
+    """Returns the id that an event of the stream has."""
+    first, _, _ = chunk.partition(b"\n")
+    assert first.startswith(b"id: "), chunk
+    return first.removeprefix(b"id: ").decode()
+
+
+def test_a_stream_goes_on_after_the_last_event_that_the_client_saw(
+    office: Relay, crm: SessionServer
+) -> None:
+    session = begun(office)
+    with opened(office, session) as wire:
+        began = event_id(wire.chunk())
+        crm.say(note("notifications/tools/list_changed", n=1))
+        seen = event_id(wire.chunk())
+    crm.say(note("notifications/prompts/list_changed", n=2))
+    crm.say(note("notifications/tools/list_changed", n=3))
+    for last, expected in ((seen, [3]), (began, [1, 3])):
+        with opened(office, session, last_event_id=last) as wire:
+            chunks = [wire.chunk() for _ in expected]
+        # what is not granted does not pass because it comes late
+        assert [_message(chunk)["params"]["n"] for chunk in chunks] == expected
+        # the id of the last one is good for what comes after it
+        with Wire(office.port) as again:
+            fields = {"authorization": f"Bearer {KEY}", "mcp-session-id": session}
+            fields["last-event-id"] = event_id(chunks[-1])
+            again.send(request_bytes("GET", MCP, fields, b""))
+            assert again.answer().status == 200
+    asked = [fields.get("last-event-id") for verb, _, fields, _ in crm.seen if verb == "GET"]
+    # a server sees ids of its own alone
+    assert asked == [None, "1", "3", "0", "3"]
+
+
+def test_an_event_id_is_of_no_use_in_another_session_or_changed(
+    office: Relay, crm: SessionServer
+) -> None:
+    session, other = begun(office), begun(office)
+    theirs = begun(office, key=OTHER_KEY)
+    with opened(office, session) as wire:
+        last = event_id(wire.chunk())
+    asked = len(crm.seen)
+    unknown = office.ask("GET", MCP, headers={"mcp-session-id": session, "last-event-id": "7"})
+    assert code(unknown, 400) == -32600
+    flipped = last[:-1] + ("A" if last[-1] != "A" else "B")
+    for key, holder, shown in (
+        (KEY, other, last),
+        (OTHER_KEY, theirs, last),
+        (KEY, session, flipped),
+        (KEY, session, session),
+        (KEY, session, ""),
+        (KEY, session, "x" * 5000),
+    ):
+        headers = {"mcp-session-id": holder, "last-event-id": shown}
+        answer = office.ask("GET", MCP, key=key, headers=headers)
+        assert (answer.status, answer.body) == (unknown.status, unknown.body)
+    assert len(crm.seen) == asked
+
+
+def test_a_stream_that_no_server_resumes_is_told_to_begin_anew(
+    office: Relay, crm: SessionServer
+) -> None:
+    session = begun(office)
+    with opened(office, session) as wire:
+        last = event_id(wire.chunk())
+    crm.has_stream = False
+    headers = {"mcp-session-id": session, "last-event-id": last}
+    assert code(office.ask("GET", MCP, headers=headers), 400) == -32600
 
 
 def test_a_stream_brings_what_may_pass(office: Relay, crm: SessionServer) -> None:

@@ -11,7 +11,7 @@ from relay.calls.tool_use.server_receiver import ServerReceiver
 from relay.http.connection_pool import Origin
 from relay.http.headers import Field
 from relay.http.upstream import UpstreamConnection
-from relay.tools.reading.event_stream import EventReader, EventTooLarge
+from relay.tools.reading.event_stream import Event, EventReader, EventTooLarge
 from relay.tools.reading.json_text import Bounds
 from relay.tools.reading.messages import Kind, Message, read_message
 from relay.tools.seats import Seat
@@ -146,8 +146,8 @@ class ServerExchange(ServerReceiver):
         if reader is not None:
             reader.crashed(error)
 
-    def _take_event(self, data: bytes) -> None:
-        self._take(data)
+    def _take_event(self, event: Event) -> None:
+        self._take(event.data)
         if self.answer is not None:
             self._end_early()
 

@@ -9,7 +9,7 @@ from typing import Final
 from relay.calls.attempts.provider_access import ProviderAccess
 from relay.http.connection_pool import Origin, Pool
 from relay.http.upstream import Fault, ResponseReceiver, UpstreamConnection
-from relay.tools.reading.event_stream import EventReader
+from relay.tools.reading.event_stream import Event, EventReader
 
 MOST_EVENTS: Final = 16
 """Events of a server that are taken at once. Each is decoded in Python, and one read brings thousands of small ones."""
@@ -41,7 +41,7 @@ class ServerReceiver(ResponseReceiver):
         self._connection: UpstreamConnection | None = None
         self._pool: Pool | None = None
         self._is_over = self._is_sent_twice = False
-        self._pending: deque[bytes] = deque()
+        self._pending: deque[Event] = deque()
         self._timer: asyncio.TimerHandle | None = None
         # by its reader, which takes no more for now
         self._is_paused = False
@@ -57,7 +57,7 @@ class ServerReceiver(ResponseReceiver):
         """Called when there will be no answer, or not the rest of one; not after the end."""
 
     @abstractmethod
-    def _take_event(self, data: bytes) -> None:
+    def _take_event(self, event: Event) -> None:
         """Takes one event; not after the end."""
 
     @abstractmethod

@@ -10,7 +10,7 @@ from relay.calls.tool_use.server_receiver import ServerReceiver
 from relay.http.connection_pool import Origin
 from relay.http.headers import Field
 from relay.http.upstream import UpstreamConnection
-from relay.tools.reading.event_stream import EventReader, EventTooLarge
+from relay.tools.reading.event_stream import Event, EventReader, EventTooLarge
 from relay.tools.reading.messages import SERVER_BOUNDS
 from relay.tools.seats import Seat
 
@@ -28,8 +28,8 @@ class StreamReader(ABC):
         """Takes that a server has a stream."""
 
     @abstractmethod
-    def arrived(self, place: int, server: str, data: bytes) -> bool:
-        """Takes an event; returns whether it was one that a server may send."""
+    def arrived(self, place: int, server: str, event: Event) -> bool:
+        """Takes an event, perhaps one that only names an id; returns whether it was one that a server may send."""
 
     @abstractmethod
     def closed(self, place: int) -> None:
@@ -102,7 +102,7 @@ class ServerStream(ServerReceiver):
         if self._is_over:
             return
         if status == 200 and media_type == _EVENTS:
-            self._events = EventReader(SERVER_BOUNDS.size)
+            self._events = EventReader(SERVER_BOUNDS.size, with_ids=True)
             self._reader.opened()
 
     def body_received(self, data: bytes, now: float) -> None:
@@ -129,8 +129,8 @@ class ServerStream(ServerReceiver):
         self.abort()
         self._reader.crashed(error)
 
-    def _take_event(self, data: bytes) -> None:
-        if not self._reader.arrived(self._place, self._server, data) and not self._is_over:
+    def _take_event(self, event: Event) -> None:
+        if not self._reader.arrived(self._place, self._server, event) and not self._is_over:
             self._end()
 
     def _end(self) -> None:

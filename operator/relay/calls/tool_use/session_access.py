@@ -10,7 +10,7 @@ from relay.http.message import Request
 from relay.routing.snapshot import ToolAccess
 from relay.tools.permissions import Permissions
 from relay.tools.reading.protocol_errors import ProtocolError
-from relay.tools.sessions import ServerSession, Session, SessionSeal
+from relay.tools.sessions import PositionSeal, ServerSession, Session, SessionSeal
 from relay_contract.document import TenantDocument
 
 SESSION_HEADER: Final = b"mcp-session-id"
@@ -54,6 +54,17 @@ def session_seal(context: CallContext, caller: Caller, access: ToolAccess) -> Se
     """Returns the seal of the caller's sessions now."""
     secret = secret_of(context, caller, access)
     return SessionSeal(secret=secret, caller=holder_of(caller), now=time.time())
+
+
+def position_seal(
+    request: Request, context: CallContext, caller: Caller, access: ToolAccess
+) -> PositionSeal:
+    """Returns the seal of event ids in the session that the request names."""
+    return PositionSeal(
+        secret=secret_of(context, caller, access),
+        caller=holder_of(caller),
+        session=request.fields[SESSION_HEADER].decode("latin-1"),
+    )
 
 
 def session_of(

@@ -1,7 +1,10 @@
 """A session's stream and its end: GET and DELETE of /mcp (MCP 2025-11-25, basic/transports)."""
 
 import asyncio
+import os
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from relay.calls import own_responses
@@ -12,7 +15,12 @@ from relay.calls.tool_use.answering import COMMENT, STREAM_HEADERS, retry_field
 from relay.calls.tool_use.message_admission import TooMany, with_seats
 from relay.calls.tool_use.server_exchange import RoundReader, ServerExchange, ServerRound
 from relay.calls.tool_use.server_stream import ServerStream, StreamReader
-from relay.calls.tool_use.session_access import is_of_a_page, session_fields, session_of
+from relay.calls.tool_use.session_access import (
+    is_of_a_page,
+    position_seal,
+    session_fields,
+    session_of,
+)
 from relay.dialect.endpoints import MCP_LABEL
 from relay.dialect.refusals import Refusal
 from relay.http.downstream import ClientConnection
@@ -21,14 +29,20 @@ from relay.routing.snapshot import ToolAccess
 from relay.tools.answers import may_pass
 from relay.tools.permissions import ListKind, Permissions
 from relay.tools.reading.eras import Era
-from relay.tools.reading.event_stream import event
+from relay.tools.reading.event_stream import Event, id_line
+from relay.tools.reading.event_stream import event as event_of
 from relay.tools.reading.messages import SERVER_BOUNDS, Kind, Message, read_message
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.seats import Seat
 from relay.tools.server_requests import marked
-from relay.tools.sessions import Session
+from relay.tools.sessions import NONCE_BYTES, PositionSeal, Session, is_server_id
 
 TICK_SECONDS: Final = 1.0
+NOWHERE: Final[Mapping[int, str]] = MappingProxyType({})
+"""Of requests that begin no stream, or begin it anew."""
+_LAST_EVENT: Final = b"last-event-id"
+_MARKED_SINCE: Final = "2025-11-25"
+"""The revision since which clients know events without data."""
 _CHANGED: Final = {
     ListKind.TOOLS: "notifications/tools/list_changed",
     ListKind.PROMPTS: "notifications/prompts/list_changed",
@@ -44,8 +58,12 @@ class SessionStream(TenantRequest, StreamReader):
 
     __slots__ = (
         "_live",
+        "_marks",
         "_permissions",
+        "_position_seal",
+        "_positions",
         "_quiet_since",
+        "_resumes",
         "_streams",
         "_timer",
         "_was_kept_alive",
@@ -59,6 +77,10 @@ class SessionStream(TenantRequest, StreamReader):
         self._permissions: Permissions | None = None
         self._streams: list[ServerStream] = []
         self._live = 0
+        # by places of servers: the last id that each has named
+        self._positions: dict[int, str] = {}
+        self._position_seal: PositionSeal | None = None
+        self._resumes = self._marks = False
         self._writes = False
         # one that was not can be told nothing by it
         self._was_kept_alive = False
@@ -74,14 +96,36 @@ class SessionStream(TenantRequest, StreamReader):
         else:
             session, access = opened
             self._permissions = access.permissions
+            self._marks = session.version >= _MARKED_SINCE
+            if not self._takes_up(caller, access):
+                self.send(*_error_answer(ProtocolError.unknown_event))
+                return
             requests = _requests(
-                self._context, session, access, b"GET", b"accept: text/event-stream\r\n"
+                self._context,
+                session,
+                access,
+                b"GET",
+                b"accept: text/event-stream\r\n",
+                self._positions,
             )
             seated = with_seats(caller, caller.tenant.tool_seats.streams, requests)
             if isinstance(seated, list):
                 self._start(session, access, seated)
             else:
                 self.send(*_error_answer(seated.error, seated.retry_after_seconds))
+
+    def _takes_up(self, caller: Caller, access: ToolAccess) -> bool:
+        """Returns whether the stream begins, or goes on where an id of this session's says that it was."""
+        seal = self._position_seal = position_seal(self.request, self._context, caller, access)
+        given = [value for name, value in self.request.headers if name == _LAST_EVENT]
+        if not given:
+            return True
+        positions = seal.opened(given[0].decode("latin-1")) if len(given) == 1 else None
+        if positions is None:
+            return False
+        self._positions = positions
+        self._resumes = True
+        return True
 
     def _start(
         self, session: Session, access: ToolAccess, seated: list[tuple[str, bytes, Seat]]
@@ -124,8 +168,16 @@ class SessionStream(TenantRequest, StreamReader):
         )
         self._write(COMMENT)
 
-    def arrived(self, place: int, server: str, data: bytes) -> bool:
-        message = read_message(data, SERVER_BOUNDS)
+    def arrived(self, place: int, server: str, event: Event) -> bool:
+        if is_server_id(event.id):
+            self._positions[place] = event.id
+        else:
+            # what comes next could not be asked for by the id before it
+            self._positions.pop(place, None)
+        if not event.data:
+            self._mark()
+            return True
+        message = read_message(event.data, SERVER_BOUNDS)
         if not isinstance(message, Message) or message.kind is Kind.RESPONSE:
             return False
         if not self._is_in_force():
@@ -136,8 +188,18 @@ class SessionStream(TenantRequest, StreamReader):
         ):
             text = marked(message, place)
             if text is not None:
-                self._write(event(text))
+                self._write(event_of(text, self._event_id()))
         return True
+
+    def _mark(self) -> None:
+        """Tells the client how far the stream has come, for it to go on from there."""
+        event_id = self._event_id() if self._marks and self._writes and not self._over else ""
+        if event_id:
+            self._write(id_line(event_id) + b"data: \n\n")
+
+    def _event_id(self) -> str:
+        seal = self._position_seal
+        return "" if seal is None else seal.sealed(self._positions, os.urandom(NONCE_BYTES))
 
     def closed(self, place: int) -> None:
         self._live -= 1
@@ -184,7 +246,7 @@ class SessionStream(TenantRequest, StreamReader):
             return
         for kind, method in _CHANGED.items():
             if before.servers(kind) or after.servers(kind):
-                self._write(event(f'{{"jsonrpc":"2.0","method":"{method}"}}'))
+                self._write(event_of(f'{{"jsonrpc":"2.0","method":"{method}"}}'))
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -219,6 +281,10 @@ class SessionStream(TenantRequest, StreamReader):
         if self._over:
             return
         self._drop()
+        if not self._writes and self._resumes:
+            # no server goes on where it was
+            self.send(*_error_answer(ProtocolError.unknown_event))
+            return
         if not self._writes:
             self.refuse(Refusal.method_not_allowed, fields=b"allow: POST, DELETE\r\n")
             return
@@ -310,15 +376,26 @@ def _opened(
 
 
 def _requests(
-    context: CallContext, session: Session, access: ToolAccess, method: bytes, fields: bytes
+    context: CallContext,
+    session: Session,
+    access: ToolAccess,
+    method: bytes,
+    fields: bytes,
+    positions: Mapping[int, str] = NOWHERE,
 ) -> list[tuple[str, bytes]]:
-    """Returns the servers of the session, each with its request; a server without its credential is left out."""
+    """Returns the servers of the session, each with its request; a server without its credential is left out.
+
+    positions are those at which streams go on, by the servers' places.
+    """
     requests: list[tuple[str, bytes]] = []
-    for one in session.servers:
+    for place, one in enumerate(session.servers):
         auth = context.providers.auth_line(access.upstreams[one.server])
         if auth is not None:
             head = method + access.heads[one.server].removeprefix(b"POST")
-            requests.append((one.server, head + auth + session_fields(one) + fields + b"\r\n"))
+            head += auth + session_fields(one) + fields
+            if place in positions:
+                head += b"%b: %b\r\n" % (_LAST_EVENT, positions[place].encode())
+            requests.append((one.server, head + b"\r\n"))
     return requests
 
 

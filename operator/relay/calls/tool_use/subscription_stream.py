@@ -10,6 +10,7 @@ from mypy_extensions import trait
 from relay.calls.tool_use.server_stream import ServerStream, StreamReader
 from relay.calls.tool_use.tool_call import AnswerReader
 from relay.tools.permissions import Permissions
+from relay.tools.reading.event_stream import Event
 from relay.tools.reading.messages import SERVER_BOUNDS, Kind, Message, read_message
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.subscriptions import Subscription, is_acknowledgement
@@ -102,8 +103,10 @@ class SubscriptionStream(StreamReader):
     def opened(self) -> None:
         """Waits for what the server says first."""
 
-    def arrived(self, place: int, server: str, data: bytes) -> bool:
-        message = read_message(data, SERVER_BOUNDS)
+    def arrived(self, place: int, server: str, event: Event) -> bool:
+        if not event.data:
+            return True
+        message = read_message(event.data, SERVER_BOUNDS)
         if not isinstance(message, Message) or message.kind is not Kind.NOTIFICATION:
             return False
         if not self._is_in_force():

@@ -12,7 +12,7 @@ from relay.http.upstream import Fault, UpstreamConnection
 from relay.routing.snapshot import ToolAccess
 from relay.tools.answers import SaidOutcome, answer_text, may_pass, said_outcome
 from relay.tools.decisions import Passed
-from relay.tools.reading.event_stream import EventReader, EventTooLarge
+from relay.tools.reading.event_stream import Event, EventReader, EventTooLarge
 from relay.tools.reading.messages import SERVER_BOUNDS, Kind, Message, read_message
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import StateSeal
@@ -175,8 +175,8 @@ class ToolCall(ServerReceiver):
     def _events_ended(self) -> None:
         self._fail(ProtocolError.invalid_answer)
 
-    def _take_event(self, data: bytes) -> None:
-        message = read_message(data, SERVER_BOUNDS)
+    def _take_event(self, event: Event) -> None:
+        message = read_message(event.data, SERVER_BOUNDS)
         if not isinstance(message, Message):
             self._fail(ProtocolError.invalid_answer)
         elif message.kind is Kind.RESPONSE:

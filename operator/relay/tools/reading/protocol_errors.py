@@ -65,6 +65,11 @@ class ProtocolError(Enum):
         "The same call was carried out before, and its answer is not kept: it is not carried out again for now",
     )
     missing_session = (400, INVALID_REQUEST, "Mcp-Session-Id is missing")
+    unknown_event = (
+        400,
+        INVALID_REQUEST,
+        "Unknown event id: open the stream without Last-Event-ID",
+    )
     unknown_session = (404, SESSION_NOT_FOUND, "Session not found")
     forbidden_origin = (403, INVALID_REQUEST, "Requests of web pages are not accepted")
     unsupported_media_type = (415, INVALID_REQUEST, "The content type has to be application/json")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.tools.reading.event_stream import EventReader, EventTooLarge, event
+from relay.tools.reading.event_stream import Event, EventReader, EventTooLarge, event
 
 MESSAGES = st.lists(st.dictionaries(st.text(max_size=4), st.integers(), max_size=2), max_size=4)
 
@@ -16,7 +16,7 @@ def read(raw: bytes, cuts: list[int], *, max_bytes: int = 10_000) -> list[bytes]
     found: list[bytes] = []
     start = 0
     for cut in sorted({*cuts, len(raw)}):
-        found += reader.feed(raw[start:cut])
+        found += [one.data for one in reader.feed(raw[start:cut])]
         start = max(start, cut)
     return found
 
@@ -53,7 +53,11 @@ def test_a_message_is_one_event_whatever_blanks_it_has() -> None:
 
 def test_an_event_without_data_is_none() -> None:
     first = b"id: 1\nretry: 3000\ndata: \n\nid: 2\ndata\ndata:\n\n"
-    assert EventReader(1000).feed(first + b"id: 3\ndata: {}\n\n") == [b"{}"]
+    stream = first + b"id: 3\ndata: {}\n\n"
+    assert EventReader(1000).feed(stream) == [Event(b"{}", "3")]
+    # but it names the place to go on from
+    found = EventReader(1000, with_ids=True).feed(stream + b"data: 1\n\nid: a\0\n\n")
+    assert found == [Event(b"", "1"), Event(b"", "2"), Event(b"{}", "3"), Event(b"1", "3")]
 
 
 def test_an_event_that_is_not_ended_is_none() -> None:
