@@ -1,6 +1,7 @@
 """Completion of the command line, as kubectl asks plugins for it (kubectl_complete-relay)."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 from kubectl_relay.arguments import COMMANDS, FORWARDED, TENANT_COMMANDS, WRITING_COMMANDS
@@ -11,6 +12,12 @@ from relay_operator.names import NAMESPACE_PREFIX, tenant_namespace
 
 NO_FILES: Final = ":4"
 """Directive of cobra, which kubectl is built on: no file names beside what is offered."""
+
+_VALUED: Final = frozenset(
+    {"-n", "--namespace", "-o", "--output", "-t", "--tenant", "--show", "--model", "--as-group"}
+    | {f"--{name}" for name in FORWARDED}
+)
+"""Options whose value may be a word of its own."""
 
 _OWN: Final = {"retry": ("--force",), "keys": ("--show",), "probe": ("--model",)}
 
@@ -35,18 +42,48 @@ def _offered(before: Sequence[str], last: str) -> Iterator[str]:
     previous = before[-1]
     if command not in COMMANDS:
         return
-    if previous in ("-o", "--output"):
-        yield from ("text", "json")
-    elif previous in ("-t", "--tenant"):
-        yield from _tenants(kubectl)
-    elif previous in ("-n", "--namespace"):
-        yield from (tenant_namespace(one) for one in _tenants(kubectl))
+    if previous in _VALUED:
+        yield from _values(kubectl, before)
     elif last.startswith("-"):
         yield from _options(command)
     elif command in TENANT_COMMANDS:
         yield from _tenants(kubectl)
     else:
         yield from _routes(kubectl, before)
+
+
+def _values(kubectl: Kubectl, before: Sequence[str]) -> Iterator[str]:
+    """Yields what the option at the end may be given; nothing where only the user can know."""
+    match before[-1]:
+        case "-o" | "--output":
+            yield from ("text", "json")
+        case "-t" | "--tenant":
+            yield from _tenants(kubectl)
+        case "-n" | "--namespace":
+            yield from (tenant_namespace(one) for one in _tenants(kubectl))
+        case "--context":
+            yield from kubectl.contexts()
+        case "--show":
+            told = kubectl.tenant(_target_tenant(kubectl, before))
+            yield from (
+                raw.text(one, "name") for one in raw.entries(raw.part(told, "status"), "keys")
+            )
+        case "--model":
+            routes = kubectl.routes(tenant_namespace(_target_tenant(kubectl, before)))
+            matches = (raw.part(raw.part(one, "spec"), "match") for one in routes)
+            yield from sorted({str(model) for one in matches for model in one.get("models") or ()})
+
+
+def _target_tenant(kubectl: Kubectl, before: Sequence[str]) -> str:
+    """Returns the tenant that the command is about, or whose namespace is the current one."""
+    words = (
+        word
+        for option, word in pairwise(before)
+        if option not in _VALUED and not word.startswith("-")
+    )
+    named = next(words, "")
+    space = _value(before, ("-n", "--namespace")) or ("" if named else kubectl.namespace())
+    return named or space.removeprefix(NAMESPACE_PREFIX)
 
 
 def _options(command: str) -> Iterator[str]:

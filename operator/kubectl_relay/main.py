@@ -44,17 +44,19 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     options = arguments.parser(VERSION).parse_args(argv)
-    shown = _shown(Kubectl(arguments.forwarded(options)), options)
+    # one moment, of whole seconds as texts tell them: what is reckoned from it is not shown as a second ago
+    now = float(int(time.time()))
+    shown = _shown(Kubectl(arguments.forwarded(options)), options, now)
     if options.output == "json":
         print(json.dumps(shown.data, indent=2))  # noqa: T201 - the answer
     else:
-        for line in shown.text(_screen()):
+        for line in shown.text(_screen(now)):
             print(line)  # noqa: T201 - the answer
     sys.stdout.flush()
     return shown.exit_code
 
 
-def _shown(kubectl: Kubectl, options: argparse.Namespace) -> Shown:
+def _shown(kubectl: Kubectl, options: argparse.Namespace, now: float) -> Shown:
     command, name = options.command, options.target
     place = Place(namespace=options.namespace, tenant=getattr(options, "tenant", ""))
     if command in arguments.WRITING_COMMANDS:
@@ -68,7 +70,7 @@ def _shown(kubectl: Kubectl, options: argparse.Namespace) -> Shown:
         case "why":
             return reading.why(kubectl, name, place)
         case "plan":
-            return reading.plan(kubectl, name, place, time.time())
+            return reading.plan(kubectl, name, place, now)
         case "keys":
             return reading.keys(kubectl, name, place, options.show)
         case "probe":
@@ -77,12 +79,12 @@ def _shown(kubectl: Kubectl, options: argparse.Namespace) -> Shown:
             return reading.status(kubectl, name, place)
 
 
-def _screen() -> Screen:
+def _screen(now: float) -> Screen:
     """Describes the terminal; without one the width is that of COLUMNS or 100, and there are no colours."""
     is_terminal = sys.stdout.isatty()
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     return Screen(
         width=shutil.get_terminal_size((100, 24)).columns,
         has_colour=is_terminal and not plain,
-        now=time.time(),
+        now=now,
     )

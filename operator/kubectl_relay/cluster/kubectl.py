@@ -60,6 +60,10 @@ class Kubectl:
         query = ("config", "view", "--minify", "-o", "jsonpath={..namespace}")
         return self.run(query, "read the kubeconfig").strip() or "default"
 
+    def contexts(self) -> list[str]:
+        """Returns the names of the kubeconfig's contexts."""
+        return self.run(("config", "get-contexts", "-o", "name"), "read the kubeconfig").split()
+
     def patch_route(
         self, namespace: str, name: str, patch: Mapping[str, Any], *, dry_run: bool
     ) -> None:

@@ -23,7 +23,7 @@ class Place:
         by_tenant = tenant_namespace(self.tenant) if self.tenant else ""
         if self.namespace and by_tenant and self.namespace != by_tenant:
             raise PluginError(
-                f"--namespace {self.namespace} and --tenant {self.tenant} (whose namespace is {by_tenant}) are two places; "
+                f"namespace {self.namespace} and tenant {self.tenant} (whose namespace is {by_tenant}) are two places; "
                 "leave one of them out"
             )
         return self.namespace or by_tenant
@@ -33,7 +33,7 @@ def route(kubectl: Kubectl, name: str, place: Place) -> Mapping[str, Any]:
     """Reads the route of this name: ROUTE or TENANT/ROUTE. Without a place it is looked for in all namespaces."""
     tenant, slash, own_name = name.rpartition("/")
     if slash:
-        place = Place(namespace=place.namespace, tenant=tenant)
+        place = _with_tenant(place, tenant)
     if place.named:
         return _in_namespace(kubectl, own_name, place.named)
     try:
@@ -44,9 +44,14 @@ def route(kubectl: Kubectl, name: str, place: Place) -> Mapping[str, Any]:
 
 
 def tenant_name(kubectl: Kubectl, name: str, place: Place) -> str:
-    """Returns the tenant that is named, or whose namespace is; raises PluginError without either."""
-    found = name or place.tenant or _tenant_of(place.namespace)
-    if found:
+    """Returns the tenant that is named, or whose namespace is; raises PluginError without either, or if they are two."""
+    named = _with_tenant(place, name) if name else place
+    if named.named:
+        found = _tenant_of(named.named)
+        if not found:
+            raise PluginError(
+                f"namespace {named.named} is no tenant's; name the tenant, or its namespace"
+            )
         return found
     current = kubectl.namespace()
     if not _tenant_of(current):
@@ -63,6 +68,15 @@ def tenant(kubectl: Kubectl, name: str) -> Mapping[str, Any]:
     except NotFound as error:
         others = _names(kubectl.tenants())
         raise NotFound(f"there is no Tenant {name}; {others or 'there is none at all'}") from error
+
+
+def _with_tenant(place: Place, tenant: str) -> Place:
+    """Adds the tenant that a target names; raises PluginError if the options name another."""
+    if place.tenant and place.tenant != tenant:
+        raise PluginError(
+            f"the target names tenant {tenant} and --tenant {place.tenant}; leave one of them out"
+        )
+    return Place(namespace=place.namespace, tenant=tenant)
 
 
 def _tenant_of(namespace: str) -> str:

@@ -122,7 +122,7 @@ def status_view(
     providers: Iterable[Object],
     notes: Sequence[str],
 ) -> StatusView:
-    """Makes the screen of one tenant. Of providers, those are shown that its routes name."""
+    """Makes the screen of one tenant. Of providers, those are shown that its routes name or that serve."""
     named = {name for route in routes for name in provider_names(route)}
     told = sorted((one for route in routes for one in moves(route)), key=lambda one: one.at)
     return StatusView(
@@ -152,10 +152,14 @@ def fleet_view(
 
 
 def provider_names(route: Object) -> Iterable[str]:
-    """Yields the names of all Providers that a route's spec names."""
+    """Yields the names of all Providers that a route's spec names, and of those that serve, which a refused spec need not name."""
     spec = raw.part(route, "spec")
     sides = (raw.part(spec, "stable"), raw.part(spec, "canary"), *raw.entries(spec, "fallback"))
-    return (raw.text(one, "provider") for one in sides if one)
+    yield from (raw.text(one, "provider") for one in sides if one)
+    in_force = raw.part(raw.part(route, "status"), "inForce")
+    # as provider or provider/model
+    told = (raw.text(in_force, side).partition("/")[0] for side in ("stable", "canary"))
+    yield from filter(None, told)
 
 
 def _fleet_line(tenant: TenantView, routes: Sequence[RouteView]) -> FleetLine:

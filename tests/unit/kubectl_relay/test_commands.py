@@ -1,9 +1,11 @@
 """The plugin as a person runs it, with a kubectl that answers from a file: what it prints, what it writes, how it fails."""
 
 import base64
+import itertools
 import json
 import os
 import sys
+import time
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -232,17 +234,86 @@ def test_a_cluster_without_tenants_says_so(machine: Machine, capsys: Capture) ->
         (["why", "-t", ""], "finance"),
         (["retry", "--f"], "--force"),
         (["keys", "-o", ""], "json"),
+        (["keys", "finance", "--show", ""], "default"),
+        (["keys", "-o", "json", "finance", "--show", "d"], "default"),
+        (["keys", "-n", "relay-finance", "--show", ""], "default"),
+        (["probe", "finance", "--model", ""], "gpt-4.1"),
+        (["status", "--context", ""], "prod"),
     ],
 )
 def test_completion_offers_what_can_follow(
     machine: Machine, capsys: Capture, words: list[str], offered: str
 ) -> None:
-    machine.holds(objects=objects("climbing"))
+    scene = objects("climbing")
+    scene[ROUTE]["spec"]["match"] = {"models": ["gpt-4.1"]}
+    machine.holds(objects=scene)
     assert main(["__complete", *words]) == 0
     *lines, directive = capsys.readouterr().out.splitlines()
     assert any(line.startswith(offered) for line in lines)
     assert all(line.startswith(words[-1]) for line in lines)
     assert directive == ":4"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["keys", "finance", "--show", ""],
+        ["probe", "finance", "--model", ""],
+        ["status", "--context", ""],
+        ["status", "--request-timeout", ""],
+    ],
+)
+def test_completion_offers_no_tenant_where_an_option_awaits_its_value(
+    machine: Machine, capsys: Capture, words: list[str]
+) -> None:
+    machine.holds(objects=objects("climbing"))
+    assert main(["__complete", *words]) == 0
+    assert "finance" not in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("command", ["back", "pause", "why"])
+def test_two_tenants_in_one_command_are_refused(
+    machine: Machine, capsys: Capture, command: str
+) -> None:
+    machine.holds(objects=objects("climbing"))
+    assert main([command, "finance/chat", "-t", "marketing"]) == 1
+    assert "names tenant finance and --tenant marketing" in capsys.readouterr().err
+    assert machine.written == []
+    assert main([command, "finance/chat", "-t", "finance"]) == 0
+
+
+@pytest.mark.parametrize("command", ["status", "keys"])
+def test_a_tenant_in_another_namespace_than_the_one_named_is_refused(
+    machine: Machine, capsys: Capture, command: str
+) -> None:
+    machine.holds(objects=objects("climbing"), namespace="relay-finance")
+    assert main([command, "finance", "-n", "relay-web"]) == 1
+    assert "are two places" in capsys.readouterr().err
+    assert main([command, "-n", "default"]) == 1
+    assert "namespace default is no tenant's" in capsys.readouterr().err
+    assert main([command, "finance", "-n", "relay-finance"]) == 0
+
+
+def test_the_providers_of_a_refused_route_are_those_that_serve(
+    machine: Machine, capsys: Capture
+) -> None:
+    scene = objects("climbing")
+    serving = scene[ROUTE]["status"]["inForce"]["stable"].partition("/")[0]
+    scene[ROUTE]["spec"]["stable"]["provider"] = "absent"
+    machine.holds(objects=scene)
+    assert main(["status", "finance", "-o", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["providers"]
+    assert serving in [one["name"] for one in shown]
+
+
+def test_a_screen_is_of_the_moment_for_which_it_was_reckoned(
+    machine: Machine, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.holds(objects=objects("climbing"))
+    moments = itertools.count(time.time(), 30.0)
+    monkeypatch.setattr("kubectl_relay.main.time.time", lambda: next(moments))
+    assert main(["plan", "finance/chat"]) == 0
+    assert "ago" not in capsys.readouterr().out
 
 
 def test_completion_without_a_cluster_offers_nothing(machine: Machine, capsys: Capture) -> None:
