@@ -285,7 +285,7 @@ class Settings(BaseSettings):
     resync_seconds: float = Field(
         default=600,
         gt=0,
-        description="every object is reconciled at least this often, each at a moment of its own; with more than 1,000 Tenants with a route each, at a rate that stays the same",
+        description="every object is reconciled at least this often, each at a moment of its own; with more than 750 Tenants with a route each, at a rate that stays the same",
     )
     api_calls_per_second: float = Field(
         default=500,

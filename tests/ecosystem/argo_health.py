@@ -6,10 +6,11 @@ from typing import Any
 
 import lupa.lua51 as lua
 import yaml
+from tests.ecosystem import kinds
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = "docs/how-to/gitops.md"
-KINDS = ("Tenant", "Provider", "RelayRoute")
+KINDS = tuple(sorted(kinds.defined()))
 _KEY = "resource.customizations.health.relay-operator.dev_"
 # Argo CD opens no more of the standard library than these
 _RUN = """

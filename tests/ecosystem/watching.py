@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.demo.commands import Cluster
+from tests.ecosystem import kinds
 
-KINDS = ("tenants", "providers", "relayroutes")
+KINDS = tuple(sorted(kinds.defined().values()))
 _OURS = {kind: f"/apis/relay-operator.dev/v1alpha1/{kind}" for kind in KINDS}
 _SUFFIX = ".jsonl"
 _AGAIN_SECONDS = 1.0

@@ -14,6 +14,15 @@ from tests.e2e.test_tenancy import apply
 from tests.ecosystem import argo_health, kstatus
 from tests.ecosystem.watching import WatchedStates, bodies
 
+PRICES = {
+    "currency": "USD",
+    "models": [
+        {"name": "gpt-4.1", "provider": "", "prices": [{"perMillionTokens": {"input": "2"}}]}
+    ],
+}
+# there need be no such server: how an unreachable one is told is told as well
+TOOLS = {"endpoint": {"serviceRef": {"namespace": "relay-system", "name": "none", "port": 80}}}
+SERVING = ("Tenant", "Provider", "RelayRoute")
 ARGO = {"Current": "Healthy", "Failed": "Degraded", "InProgress": "Progressing"}
 
 
@@ -22,12 +31,17 @@ def states(staged: Cluster, watched_states: WatchedStates) -> list[dict[str, Any
     """Returns the states, those of an own tenant among them: new, ready, refused, deleted."""
     staged.kubectl("apply", "-f", str(stage.EXAMPLES / "01-first-tenant" / "providers.yaml"))
     apply(staged, "Tenant", "observed", {})
+    apply(staged, "PriceList", "observed", PRICES)
+    apply(staged, "ToolServer", "observed", TOOLS)
     staged.kubectl("wait", "tenant/observed", "--for=condition=Ready", "--timeout=90s")
     apply(staged, "RelayRoute", "chat", {"stable": {"provider": "legacy"}}, "relay-observed")
     route = ("wait", "relayroute/chat", "-n", "relay-observed", "--timeout=60s")
     staged.kubectl(*route, "--for=condition=Ready")
     apply(staged, "RelayRoute", "chat", {"stable": {"provider": "holysheep"}}, "relay-observed")
     staged.kubectl(*route, "--for=condition=Stalled")
+    told = "--for=jsonpath={.status.observedGeneration}=1"
+    staged.kubectl("wait", "pricelist/observed", "toolserver/observed", told, "--timeout=90s")
+    staged.kubectl("delete", "pricelist/observed", "toolserver/observed", "--timeout=60s")
     staged.kubectl("delete", "tenant", "observed", "--timeout=60s")
     before = (body for one in records.others() for body in bodies(one / records.STATES))
     return [*before, *watched_states.bodies()]
@@ -38,7 +52,10 @@ def test_kstatus_reads_of_every_state_what_ready_says(states: list[dict[str, Any
     computed = kstatus.computed(states)
     told = Counter((body["kind"], status) for body, status in zip(states, computed, strict=True))
     print(f"\n{len(states)} states: {sorted(told.items())}")
-    assert {(kind, "Current") for kind in argo_health.KINDS} <= told.keys()
+    assert {kind for kind, _ in told} == set(argo_health.KINDS)
+    assert {(kind, "Current") for kind in SERVING} <= told.keys()
+    # in force, or refused for want of a ledger
+    assert {("PriceList", "Current"), ("PriceList", "Failed")} & told.keys()
     assert ("RelayRoute", "Failed") in told
     wrong = [
         (status, kstatus.meant(body), body)
