@@ -70,6 +70,7 @@ from relay_operator.reconcile.keys.secret_versions import SecretVersions
 from relay_operator.reconcile.late_pushes import LatePushes
 from relay_operator.reconcile.ledger.budget_push import BudgetPush
 from relay_operator.reconcile.ledger.ledger_news import LedgerNews
+from relay_operator.reconcile.ledger.lists_without_ledger import ListsWithoutLedger
 from relay_operator.reconcile.ledger.price_push import PricePush
 from relay_operator.reconcile.ledger.route_costs import RouteCostNews, RouteCostWatch
 from relay_operator.reconcile.metrics.queue_collector import QueueCollector
@@ -469,6 +470,10 @@ async def _operate(
             queue=queue,
             clock=time.monotonic,
             wall=time.time,
+        ).run()
+    elif watched_state.shards.is_main:
+        acting["lists-without-ledger"] = ListsWithoutLedger(
+            api=api, status=status, announcer=announcer, wall=time.time
         ).run()
     if webhook is not None:
         acting["webhook"] = webhook.run()

@@ -36,7 +36,7 @@ class Provisioned:
     keys found. troubles says why relay pods are missing. tls is None
     for a tenant without TLS. withheld says why no key of a Provider is handed out. rollout is how
     new relay pods take the place of former ones. awaits_entry tells of a load balancer that has no address yet. tools is None
-    for a tenant whose spec does not speak of them.
+    for a tenant whose spec does not speak of them. unbounded says what of its budgets a platform without a ledger does not hold.
     """
 
     wanted_pods: int = 1
@@ -57,6 +57,7 @@ class Provisioned:
     withheld: str = ""
     rollout: RolloutFinding = NOT_SEEN
     tools: GrantedTools | None = None
+    unbounded: str = ""
 
     @property
     def is_exposed(self) -> bool:
@@ -152,6 +153,7 @@ def _interrupted(outcome: Interrupted) -> list[Condition]:
         *_relay(found),
         *_certificate(found),
         *_tools(found),
+        *_budget(found),
         *not_accepted(obstacle)[1:],
     ]
 
@@ -168,6 +170,7 @@ def _provisioned(found: Provisioned) -> list[Condition]:
         *_relay(found),
         *_certificate(found),
         *_tools(found),
+        *_budget(found),
         *on_its_way,
         stalled,
     ]
@@ -232,6 +235,7 @@ def _stalled(found: Provisioned) -> Condition:
         (bool(found.api_keys.problems), Reason.API_KEY_INVALID, _invalid(found)),
         (bool(full), Reason.DOCUMENT_FULL, full),
         _lacking_tools(found),
+        (bool(found.unbounded), Reason.NO_LEDGER, found.unbounded),
         (tls.next is Next.PERSON, tls.reason, tls.message),
         (found.is_stuck, Reason.ROLLOUT_STUCK, found.rollout.message),
     )
@@ -252,6 +256,14 @@ def _certificate(found: Provisioned) -> list[Condition]:
 
 def _tools(found: Provisioned) -> list[Condition]:
     return [] if found.tools is None else [found.tools.condition]
+
+
+def _budget(found: Provisioned) -> list[Condition]:
+    """Returns what is said of budgets without a ledger; with one it tells (decisions/ledger)."""
+    if not found.unbounded:
+        return []
+    no_ledger = Reason.NO_LEDGER
+    return [condition(Type.WITHIN_BUDGET, None, no_ledger, no_ledger, found.unbounded)]
 
 
 def _lacking_tools(found: Provisioned) -> tuple[bool, Reason, str]:
@@ -286,6 +298,7 @@ def _ready(found: Provisioned) -> Condition:
         (bool(found.api_keys.problems), False, Reason.API_KEY_INVALID, _invalid(found)),
         (bool(found.outgrown), False, Reason.DOCUMENT_FULL, _outgrown(found)),
         (lacks_tools, False, tools_reason, tools_message),
+        (bool(found.unbounded), False, Reason.NO_LEDGER, found.unbounded),
         (not tls.holds and not is_loading, False, tls.reason, tls.message),
         (found.is_stuck, False, Reason.ROLLOUT_STUCK, found.rollout.message),
         (not found.available, False, Reason.PROVISIONING, _ready_pods(found)),

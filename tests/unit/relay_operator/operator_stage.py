@@ -66,6 +66,7 @@ from relay_operator.reconcile.keys.secret_versions import SecretVersions
 from relay_operator.reconcile.late_pushes import LatePushes
 from relay_operator.reconcile.ledger.budget_push import BudgetPush
 from relay_operator.reconcile.ledger.ledger_news import LedgerNews
+from relay_operator.reconcile.ledger.lists_without_ledger import ListsWithoutLedger
 from relay_operator.reconcile.ledger.price_push import PricePush
 from relay_operator.reconcile.ledger.route_costs import RouteCostNews, RouteCostWatch
 from relay_operator.reconcile.providers import ProviderReconciler
@@ -328,6 +329,11 @@ class Life:
                 clock=clock,
                 wall=wall,
             )
+        self.lists_without_ledger = None
+        if ledger_news is None and self.watched_state.shards.is_main:
+            self.lists_without_ledger = ListsWithoutLedger(
+                api=api, status=status, announcer=announcer, wall=wall
+            )
         self.budget_push = None
         if ledger_news is not None and stage.budgets is not None:
             self.budget_push = BudgetPush(
@@ -505,7 +511,8 @@ class Life:
             self.secret_watch.run(),
             self.cost_watch.run(),
         )
-        pushes = [one.run() for one in (self.price_push, self.budget_push) if one is not None]
+        told = (self.price_push, self.budget_push, self.lists_without_ledger)
+        pushes = [one.run() for one in told if one is not None]
         self._tasks += [asyncio.create_task(one) for one in (*running, *background, *pushes)]
 
     async def elect(self) -> None:

@@ -31,6 +31,26 @@ def of_tenant(billing: Billing, standings: Sequence[BudgetStanding]) -> list[Con
     ]
 
 
+def unbounded(billing: Billing) -> str:
+    """Says what of a tenant's billing bounds nothing on a platform that has no ledger; empty without any.
+
+    A price list alone bounds nothing anyway, and relays count the calls and tokens of a session themselves.
+    """
+    caps = billing.session_caps
+    rows = (
+        ("budget", billing.budget is not None),
+        ("credit", billing.credit is not None),
+        ("sessionCaps.amount", caps is not None and caps.amount is not None),
+    )
+    needing = ", ".join(f"spec.billing.{name}" for name, is_set in rows if is_set)
+    if not needing:
+        return ""
+    return (
+        f"the platform has no ledger, so nothing is counted against {needing}, and no call is refused for it. "
+        f"Set the chart's value ledger.enabled, or remove {needing}"
+    )
+
+
 def percent_of(standing: BudgetStanding) -> int:
     """Returns how much of a limit is spent, in percent, rounded down; all of nothing."""
     if standing.amount <= 0:

@@ -50,6 +50,15 @@ def of_price_list(told: Sequence[tuple[str, ToldList]], away: str) -> list[Condi
     ]
 
 
+def without_ledger() -> list[Condition]:
+    """Builds the conditions of a PriceList of a platform that has no ledger."""
+    message = (
+        "the platform has no ledger, so nothing is priced by the list. Set the chart's value ledger.enabled, "
+        "or remove the list"
+    )
+    return not_accepted(Refused(reason=Reason.NO_LEDGER, message=message))
+
+
 def of_provider(unpriced: Sequence[str], problem: str, *, is_taken: bool) -> Condition:
     """Builds the condition of a Provider; problem is what the ledger says of its prices, is_taken tells whether it has them as they are."""
     if problem:

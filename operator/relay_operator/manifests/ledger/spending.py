@@ -46,6 +46,14 @@ def spending(
     )
 
 
+def without_ledger(billing: Billing) -> Spending | None:
+    """Composes what relays count themselves, on a platform that has no ledger: the calls and tokens of a session."""
+    caps = billing.session_caps
+    if caps is None or (caps.calls is None and caps.tokens is None):
+        return None
+    return Spending(session_caps=contract.SessionCaps(calls=caps.calls, tokens=caps.tokens))
+
+
 def reckons(billing: Billing) -> bool:
     """Tells whether relays reckon what a tenant's calls cost before they send them."""
     is_hard = billing.budget is not None and billing.budget.hard

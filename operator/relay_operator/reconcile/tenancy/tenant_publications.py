@@ -14,6 +14,7 @@ from relay_operator.cluster.api_server import ApiServer
 from relay_operator.decisions import namespace_ownership, route_status
 from relay_operator.manifests import composition, document_size
 from relay_operator.manifests.environment import Manifest as Object
+from relay_operator.manifests.ledger.spending import without_ledger
 from relay_operator.manifests.tools import tool_use
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.ledger.ledger_news import LedgerNews
@@ -139,7 +140,7 @@ class TenantPublications:
     def _spending(self, spec: Tenant, publication: Publication) -> Spending | None:
         """Returns what bounds the tenant's spending; after a start that in force stays until the price lists are known."""
         if self._ledger_news is None:
-            return None
+            return without_ledger(spec.spec.billing)
         known = publication.document
         in_force = known.tenant.spending if known is not None else None
         return self._ledger_news.spending(spec, in_force)

@@ -13,6 +13,7 @@ from relay_operator.decisions import pod_progress, tenant_conditions, tenant_sta
 from relay_operator.decisions.api_keys import in_force
 from relay_operator.decisions.api_keys.in_force import ApiKeys
 from relay_operator.decisions.conditions import Condition
+from relay_operator.decisions.ledger import budget_conditions
 from relay_operator.decisions.ledger.told_before import told_before
 from relay_operator.decisions.outcome import Obstacle
 from relay_operator.decisions.tenant_conditions import Interrupted, Provisioned, TenantOutcome
@@ -215,6 +216,9 @@ class TenantReport:
             isolation_is_required=self._isolation.is_required,
             withheld=next(iter(keys.withheld.values()), ""),
             tools=_tools(spec, publication),
+            unbounded=budget_conditions.unbounded(spec.spec.billing)
+            if self._ledger_news is None
+            else "",
         )
 
     def forget(self, name: str) -> None:
