@@ -42,11 +42,12 @@ from relay_ledger.store.bills.baseline_store import BaselineRefused
 from relay_ledger.store.bills.statement_store import PostingsGone
 from relay_ledger.store.contracts import TermsRefused
 from relay_ledger.store.databases import DatabaseMisconfigured
+from relay_ledger.store.named_tenants import NoSuchTenant
 from relay_ledger.store.schema import NewerSchema
 
 _WRONG_QUESTIONS: Final = (
     *(InvalidPrices, NotAnAmount, NotATime, TooManyParts, UnknownZone),
-    *(NoRate, NotDue, PostingsGone, TermsRefused),
+    *(NoRate, NoSuchTenant, NotDue, PostingsGone, TermsRefused),
     *(UnreadableReport, ProviderRefused, UnreadableHistory),
     *(BadQuestion, CreditRefused, NothingReported, NotSettled, BaselineRefused, NobodyKnown),
 )

@@ -19,6 +19,7 @@ from relay_ledger.reports.what_if import WhatIf
 from relay_ledger.store.bills.baseline_store import BaselineStore
 from relay_ledger.store.bills.booked_costs import booked_costs
 from relay_ledger.store.databases import open_database
+from relay_ledger.store.named_tenants import uid_of
 from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.schema import upgrade
 from relay_ledger.store.tool_calls.billed_calls import booked_call_costs
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--price-list", required=True, help="the name of a list that is loaded")
     parser.add_argument("--month", type=month, required=True, help="as 2026-10")
     parser.add_argument("--zone", type=time_zone, default=zone("UTC"), help="of the month")
-    parser.add_argument("--tenant", metavar="UID", help="of this tenant alone")
+    parser.add_argument("--tenant", metavar="UID_OR_NAME", help="of this tenant alone")
     parser.add_argument(
         "--provider", help="whose entries of the list hold, where it names providers"
     )
@@ -54,10 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, address: str) -> int:
-    """Writes the comparison as JSON; raises InvalidPrices, UnreadableHistory, OSError."""
+    """Writes the comparison as JSON; raises InvalidPrices, NoSuchTenant, UnreadableHistory, OSError."""
     engine = open_database(address)
     try:
         upgrade(engine)
+        if options.tenant is not None:
+            options.tenant = uid_of(engine, options.tenant)
         content = _compared(options, engine)
     finally:
         engine.dispose()

@@ -12,6 +12,7 @@ from relay_ledger.reading.credit_form import read_credit
 from relay_ledger.settings import Settings
 from relay_ledger.store.credits import CreditStore, ReferenceTaken, UnknownTenant
 from relay_ledger.store.databases import open_database
+from relay_ledger.store.named_tenants import uid_of
 from relay_ledger.store.schema import upgrade
 
 
@@ -21,17 +22,18 @@ class CreditRefused(ValueError):
 
 def add_credit(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `credit`."""
-    parser.add_argument("tenant", metavar="UID")
+    parser.add_argument("tenant", metavar="UID_OR_NAME")
     parser.add_argument("--amount", help="in USD, as 25.00; without it the balance alone is told")
     parser.add_argument("--reference", default="", help="the payment's own, booked once")
     parser.add_argument("--note", default="")
 
 
 def run_credit(options: argparse.Namespace, address: str) -> int:
-    """Books a payment and tells the balance; raises BadQuestion, CreditRefused."""
+    """Books a payment and tells the balance; raises BadQuestion, CreditRefused, NoSuchTenant."""
     engine = open_database(address)
     try:
         upgrade(engine)
+        options.tenant = uid_of(engine, options.tenant)
         store = CreditStore(engine)
         if options.amount is not None:
             _book(store, options)

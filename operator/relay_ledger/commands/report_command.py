@@ -14,6 +14,7 @@ from relay_ledger.reports.figures import Group
 from relay_ledger.reports.focus import DAY, FOCUS_DIMENSIONS, CorrectionRow, DayRow, focus_csv
 from relay_ledger.store.bills.cost_adjustments import CostAdjustment, CostAdjustments
 from relay_ledger.store.databases import open_database
+from relay_ledger.store.named_tenants import uid_of
 from relay_ledger.store.schema import upgrade
 from relay_ledger.store.usage_reading import UsageReading
 
@@ -29,16 +30,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=_DEFAULT,
         help=f"of {', '.join(BY)}; {_DEFAULT} by default",
     )
-    parser.add_argument("--tenant", metavar="UID", help="of this tenant alone")
+    parser.add_argument("--tenant", metavar="UID_OR_NAME", help="of this tenant alone")
     parser.add_argument("--format", choices=["csv", "json", "focus"], default="csv")
 
 
 def run(options: argparse.Namespace, address: str) -> int:
-    """Writes the report; raises NotATime."""
+    """Writes the report; raises NotATime, NoSuchTenant."""
     start, end = time_of(options)
     engine = open_database(address)
     try:
         upgrade(engine)
+        if options.tenant is not None:
+            options.tenant = uid_of(engine, options.tenant)
         # what an invoice has more than attempts is no tenant's
         adjustments = CostAdjustments(engine).between(start, end) if options.tenant is None else []
         sys.stdout.write(_report(options, UsageReading(engine), start, end, adjustments))

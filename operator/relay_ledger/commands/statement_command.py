@@ -13,6 +13,7 @@ from relay_ledger.statements.statement_page import statement_page
 from relay_ledger.statements.statement_table import csv_table, json_document
 from relay_ledger.store.bills.statement_store import StatementStore
 from relay_ledger.store.databases import open_database
+from relay_ledger.store.named_tenants import uid_of
 from relay_ledger.store.schema import upgrade
 
 HOUR: Final = 3600 * 1_000_000
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the month, the tenants and the form."""
     parser.add_argument("--month", type=month, required=True, help="as 2026-10")
     parser.add_argument(
-        "--tenant", metavar="UID", action="append", help="may be repeated; all else"
+        "--tenant", metavar="UID_OR_NAME", action="append", help="may be repeated; all else"
     )
     parser.add_argument("--format", choices=sorted(_FORMS), default="csv")
     parser.add_argument(
@@ -37,14 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Writes the statements; raises NotDue, NoRate, PostingsGone, OSError."""
+    """Writes the statements; raises NoSuchTenant, NotDue, NoRate, PostingsGone, OSError."""
     engine = open_database(settings.database.get_secret_value())
     try:
         upgrade(engine)
         store = StatementStore(engine, grace=settings.grace_hours * HOUR)
         now = time.time_ns() // 1000
         made = store.finalize if options.finalize else store.statements
-        for tenant_uid in options.tenant or store.tenants():
+        asked = [uid_of(engine, named) for named in options.tenant or ()]
+        for tenant_uid in asked or store.tenants():
             for statement in made(tenant_uid, options.month, now=now):
                 _write(statement, options)
     finally:

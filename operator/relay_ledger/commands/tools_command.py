@@ -15,6 +15,7 @@ from relay_ledger.reports.tool_calls import (
     sums_table,
 )
 from relay_ledger.store.databases import open_database
+from relay_ledger.store.named_tenants import uid_of
 from relay_ledger.store.schema import upgrade
 from relay_ledger.store.tool_calls.tool_call_reading import Asked, ToolCallReading
 
@@ -32,20 +33,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"of {', '.join(BY)}; {','.join(_DEFAULT)} if left",
     )
     for name in _FILTERS:
-        shown = "UID" if name == "tenant" else name.upper()
+        shown = "UID_OR_NAME" if name == "tenant" else name.upper()
         parser.add_argument(f"--{name}", metavar=shown, help=f"of this {name} alone")
     parser.add_argument("--each", action="store_true", help="each call instead of sums")
     parser.add_argument("--format", choices=["table", "csv", "json"], default="table")
 
 
 def run(options: argparse.Namespace, address: str) -> int:
-    """Writes the report; raises NotATime."""
+    """Writes the report; raises NotATime, NoSuchTenant."""
     start, end = time_of(options)
-    named = {BY[name]: getattr(options, name) for name in _FILTERS}
-    asked = Asked(start, end, {name: value for name, value in named.items() if value is not None})
     engine = open_database(address)
     try:
         upgrade(engine)
+        if options.tenant is not None:
+            options.tenant = uid_of(engine, options.tenant)
+        named = {BY[name]: getattr(options, name) for name in _FILTERS}
+        asked = Asked(
+            start, end, {name: value for name, value in named.items() if value is not None}
+        )
         sys.stdout.write(_report(options, ToolCallReading(engine), asked))
     finally:
         engine.dispose()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import DBAPIError
 from tests.ledger.conftest import RETAIL, Books
 from tests.ledger.shell import Shell
@@ -468,7 +468,6 @@ def test_sums_without_their_postings_give_no_statement(
         (["report", "--month", "2026-3"], "2026-03"),
         (["report", "--month", "2026-03", "--by", "tenant,price"], "name some of"),
         (["report", "--month", "2026-03", "--zone", "Mars"], "IANA"),
-        (["statement", "--month", "2100-01", "--tenant", "uid-a", "--finalize"], "waited for"),
         (["terms", "uid-a", "--zone", "Mars"], "IANA"),
         (["terms", "uid-a", "--zone", "UTC", "--from", "2026-01-01T00:01:00Z"], "quarter"),
         (["terms", "uid-a", "--from", "2026-01-01"], "say what is to change"),
@@ -493,3 +492,35 @@ def test_a_file_that_cannot_be_written_is_told(books: Books, address: str, shell
         address, "statement", "--month", "2026-03", "--directory", "/nowhere/at/all"
     )
     assert (code, "/nowhere/at/all" in said) == (1, True)
+
+
+def test_a_tenant_is_named_by_uid_or_name_and_an_unknown_one_is_refused(
+    books: Books, address: str, shell: Shell
+) -> None:
+    book(books, used("one", "2026-03-05"))
+    terms = ContractStore(books.engine)
+    terms.put("uid-a", Terms(tenant="acme"), now=1)
+    commands = (
+        ("statement", "--month", "2026-03", "--tenant"),
+        ("report", "--month", "2026-03", "--tenant"),
+        ("report", "--month", "2026-03", "--format", "focus", "--tenant"),
+        ("tools", "--month", "2026-03", "--tenant"),
+        ("compare", "--price-list", "retail", "--month", "2026-03", "--tenant"),
+        ("credit",),
+    )
+    for command in commands:
+        by_uid, by_name = (shell.run(address, *command, named) for named in ("uid-a", "acme"))
+        assert by_uid == by_name
+        assert by_uid[0] == 0, by_uid
+        code, out, said = shell.run(address, *command, "acne")
+        assert (code, out) == (1, "")
+        assert "the ledger knows no tenant of UID acne, and none of that name" in said
+    finalize = ("statement", "--month", "2026-03", "--finalize", "--tenant")
+    assert shell.run(address, *finalize, "uid-a", "--tenant", "acne")[0] == 1
+    with books.engine.begin() as connection:
+        assert connection.execute(select(STATEMENTS)).all() == []
+    early = ("statement", "--month", "2100-01", "--tenant", "acme", "--finalize")
+    assert "waited for" in shell.run(address, *early)[2]
+    terms.put("uid-b", Terms(tenant="acme"), now=1)
+    code, _, said = shell.run(address, *finalize, "acme")
+    assert (code, "give the UID, one of uid-a, uid-b" in said) == (1, True)

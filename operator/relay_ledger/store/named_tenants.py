@@ -1,0 +1,34 @@
+"""Whom a command is about: a tenant's UID, or the name that its terms have."""
+
+from sqlalchemy import Engine, select
+
+from relay_ledger.store.credits import is_known
+from relay_ledger.store.databases import reading
+from relay_ledger.store.tables import TERMS, TOOL_CALLS
+
+
+class NoSuchTenant(ValueError):
+    """A UID or name of which the ledger knows nothing, or a name of several; the message says which."""
+
+
+def uid_of(engine: Engine, named: str) -> str:
+    """Returns the UID of a tenant that is given by it, or by the name that its newest terms have; raises NoSuchTenant."""
+    with reading(engine) as connection:
+        calls = select(TOOL_CALLS.c.tenant_uid).where(TOOL_CALLS.c.tenant_uid == named).limit(1)
+        if is_known(connection, named) or connection.execute(calls).first() is not None:
+            return named
+        terms = connection.execute(
+            select(TERMS.c.tenant_uid, TERMS.c.tenant).order_by(TERMS.c.starts_at, TERMS.c.number)
+        )
+        newest = {row.tenant_uid: row.tenant for row in terms}
+    found = sorted(uid for uid, name in newest.items() if name == named)
+    match found:
+        case []:
+            raise NoSuchTenant(
+                f"the ledger knows no tenant of UID {named}, and none of that name: nothing is done"
+            )
+        case [uid]:
+            return uid
+    raise NoSuchTenant(
+        f"several tenants are named {named}: give the UID, one of {', '.join(found)}"
+    )
