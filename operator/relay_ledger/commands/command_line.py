@@ -28,6 +28,7 @@ from relay_ledger.commands.past import act_commands, baseline_commands
 from relay_ledger.commands.provider_api import ProviderRefused
 from relay_ledger.commands.reconcile_command import NothingReported, NotSettled
 from relay_ledger.commands.serve import serve
+from relay_ledger.commands.statement_command import SeveralPages
 from relay_ledger.money.amounts import NotAnAmount
 from relay_ledger.periods.divisions import TooManyParts
 from relay_ledger.periods.moments import NotATime
@@ -50,6 +51,7 @@ _WRONG_QUESTIONS: Final = (
     *(NoRate, NoSuchTenant, NotDue, PostingsGone, TermsRefused),
     *(UnreadableReport, ProviderRefused, UnreadableHistory),
     *(BadQuestion, CreditRefused, NothingReported, NotSettled, BaselineRefused, NobodyKnown),
+    SeveralPages,
 )
 
 SECRETS: Final = Path("/etc/relay-ledger/secrets")

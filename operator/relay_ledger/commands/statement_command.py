@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +17,17 @@ from relay_ledger.store.databases import open_database
 from relay_ledger.store.named_tenants import uid_of
 from relay_ledger.store.schema import upgrade
 
+
+class SeveralPages(ValueError):
+    """Statements that do not fit into one page; the message says how to get them."""
+
+
 HOUR: Final = 3600 * 1_000_000
-_FORMS: Final = {"csv": csv_table, "html": statement_page, "json": json_document}
+_FORMS: Final[Mapping[str, Callable[[Statement], str]]] = {
+    "csv": csv_table,
+    "html": statement_page,
+    "json": json_document,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,28 +48,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Writes the statements; raises NoSuchTenant, NotDue, NoRate, PostingsGone, OSError."""
+    """Writes the statements; raises NoSuchTenant, SeveralPages, NotDue, NoRate, PostingsGone, OSError."""
     engine = open_database(settings.database.get_secret_value())
     try:
         upgrade(engine)
         store = StatementStore(engine, grace=settings.grace_hours * HOUR)
         now = time.time_ns() // 1000
-        made = store.finalize if options.finalize else store.statements
         asked = [uid_of(engine, named) for named in options.tenant or ()]
-        for tenant_uid in asked or store.tenants():
-            for statement in made(tenant_uid, options.month, now=now):
-                _write(statement, options)
+        tenants = asked or store.tenants()
+        if options.directory is not None:
+            _write_files(_made(store, tenants, options, now=now), options)
+        else:
+            if options.format == "html":
+                _refuse_several(store, tenants, options, now=now)
+            _write(_made(store, tenants, options, now=now), options)
     finally:
         engine.dispose()
     return 0
 
 
-def _write(statement: Statement, options: argparse.Namespace) -> None:
-    text = _FORMS[options.format](statement)
-    if options.directory is None:
+def _made(
+    store: StatementStore, tenants: Sequence[str], options: argparse.Namespace, *, now: int
+) -> Iterator[Statement]:
+    made = store.finalize if options.finalize else store.statements
+    for tenant_uid in tenants:
+        yield from made(tenant_uid, options.month, now=now)
+
+
+def _refuse_several(
+    store: StatementStore, tenants: Sequence[str], options: argparse.Namespace, *, now: int
+) -> None:
+    """Raises SeveralPages before anything is final: a stream of several pages is none."""
+    if len(tenants) > 1 or any(
+        len(store.statements(one, options.month, now=now)) > 1 for one in tenants
+    ):
+        raise SeveralPages("each statement is a page of its own: give --directory")
+
+
+def _write(statements: Iterable[Statement], options: argparse.Namespace) -> None:
+    for number, statement in enumerate(statements):
+        if options.format == "csv":
+            text = csv_table(statement, with_header=number == 0)
+        else:
+            text = _FORMS[options.format](statement)
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
-        return
-    name = f"{statement.tenant_uid}-{statement.period.name}-{statement.state}.{options.format}"
-    path: Path = options.directory / name
-    path.write_text(text, encoding="utf-8", newline="")
-    sys.stdout.write(f"{path}\n")
+
+
+def _write_files(statements: Iterable[Statement], options: argparse.Namespace) -> None:
+    for statement in statements:
+        name = f"{statement.tenant_uid}-{statement.period.name}-{statement.state}.{options.format}"
+        path: Path = options.directory / name
+        path.write_text(_FORMS[options.format](statement), encoding="utf-8", newline="")
+        sys.stdout.write(f"{path}\n")

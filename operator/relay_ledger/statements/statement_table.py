@@ -35,11 +35,12 @@ def minor_digits(minor: int, currency: Currency) -> str:
     return f"{sign}{whole}{digits}"
 
 
-def csv_table(statement: Statement) -> str:
+def csv_table(statement: Statement, *, with_header: bool = True) -> str:
     """Returns the lines as CSV, and the total as a line of its own."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\r\n")
-    table.writerow(COLUMNS)
+    if with_header:
+        table.writerow(COLUMNS)
     for line in statement.lines:
         table.writerow([*_head(statement), *_line(line), *_amounts(statement, line)])
     totals = (

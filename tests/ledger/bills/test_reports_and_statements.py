@@ -524,3 +524,28 @@ def test_a_tenant_is_named_by_uid_or_name_and_an_unknown_one_is_refused(
     terms.put("uid-b", Terms(tenant="acme"), now=1)
     code, _, said = shell.run(address, *finalize, "acme")
     assert (code, "give the UID, one of uid-a, uid-b" in said) == (1, True)
+
+
+def test_statements_of_several_tenants_are_one_table_and_no_stream_of_pages(
+    books: Books, address: str, shell: Shell, tmp_path: Path
+) -> None:
+    books.bill("uid-b")
+    book(books, used("one", "2026-03-05"))
+    book(books, used("two", "2026-03-05", tenant_uid="uid-b"), tenant="uid-b")
+    ask = ("statement", "--month", "2026-03")
+    code, out, _ = shell.run(address, *ask)
+    assert (code, out.count("tenant_uid")) == (0, 1)
+    assert {row["tenant_uid"] for row in rows(out)} == {"uid-a", "uid-b"}
+    code, out, said = shell.run(address, *ask, "--format", "html", "--finalize")
+    assert (code, out, "give --directory" in said) == (1, "", True)
+    with books.engine.begin() as connection:
+        assert connection.execute(select(STATEMENTS)).all() == []
+    # one tenant's month can have two statements as well
+    ContractStore(books.engine).put("uid-a", Terms(at("2026-03-10"), "UTC", 10, "USD", "a"), now=1)
+    code, out, _ = shell.run(address, *ask, "--tenant", "uid-b", "--format", "html")
+    assert (code, out.count("<html")) == (0, 1)
+    shell.run(address, *ask, "--format", "html", "--directory", str(tmp_path))
+    for page in tmp_path.glob("uid-*.html"):
+        assert page.read_text().count("<html") == 1
+    for table in (shell.run(address, *ask, "--directory", str(tmp_path))[1]).split():
+        assert Path(table).read_text().count("tenant_uid") == 1
