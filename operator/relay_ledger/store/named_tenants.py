@@ -20,8 +20,8 @@ def uid_of(engine: Engine, named: str) -> str:
         terms = connection.execute(
             select(TERMS.c.tenant_uid, TERMS.c.tenant).order_by(TERMS.c.starts_at, TERMS.c.number)
         )
-        newest = {row.tenant_uid: row.tenant for row in terms}
-    found = sorted(uid for uid, name in newest.items() if name == named)
+        newest: dict[str, str] = {row.tenant_uid: row.tenant for row in terms}
+    found: list[str] = sorted(uid for uid, name in newest.items() if name == named)
     match found:
         case []:
             raise NoSuchTenant(
