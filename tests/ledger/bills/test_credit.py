@@ -1,5 +1,7 @@
 """Credit by hand, and the token by which payment systems add it."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 from tests.ledger.conftest import Books
 from tests.ledger.ledger_process import KEY, payments_token
 from tests.ledger.shell import Shell
@@ -7,6 +9,7 @@ from tests.ledger.shell import Shell
 from relay_contract.billing.ledger_token import read_keys
 from relay_ledger.periods.contracts import Terms
 from relay_ledger.store.contracts import ContractStore
+from relay_ledger.store.credits import CreditStore, Payment, ReferenceTaken
 
 
 def test_a_payment_is_booked_once_and_the_balance_told(
@@ -43,3 +46,23 @@ def test_the_token_of_payment_systems_is_nobody_elses(
     (shell.directory / "keys").write_text("short\n")
     code, _, said = shell.run(address, "payments-token")
     assert (code, "short" in said, "no file of keys" in said) == (1, False, True)
+
+
+def test_a_reference_that_comes_for_many_tenants_at_once_is_booked_for_one(books: Books) -> None:
+    tenants = [f"uid-{number}" for number in range(8)]
+    for uid in tenants:
+        ContractStore(books.engine).put(uid, Terms(), now=1)
+    store = CreditStore(books.engine)
+
+    def is_booked(uid: str, reference: str) -> bool:
+        try:
+            return store.add(uid, Payment(reference, 1), now=1)
+        except ReferenceTaken:
+            return False
+
+    with ThreadPoolExecutor(len(tenants)) as pool:
+        for number in range(5):
+            reference = f"alipay:{number}"
+            booked = pool.map(is_booked, tenants, [reference] * len(tenants))
+            assert sum(booked) == 1
+    assert sum(store.balance(uid) or 0 for uid in tenants) == 5
