@@ -20,8 +20,8 @@ from relay_contract.endpoints import (
 
 MIB = 1024 * 1024
 
-Seconds = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Count = Annotated[int, Field(ge=1, le=2**40)]
 
 
 class Settings(BaseSettings):
@@ -66,7 +66,7 @@ class Settings(BaseSettings):
 
     drain_seconds: Seconds = 30.0
     """From SIGTERM to exit at the latest; below the pod's termination grace period."""
-    drain_accept_seconds: Annotated[float, Field(ge=0)] = 3.0
+    drain_accept_seconds: Annotated[float, Field(ge=0, le=3600)] = 3.0
     """New connections are still served this long after SIGTERM: endpoints take that long to leave load balancers."""
 
     header_timeout_seconds: Seconds = 10.0
@@ -91,9 +91,9 @@ class Settings(BaseSettings):
 
     This, the largest body, the connections and the cached heads become less where the memory of the pod asks for it
     (relay.process.memory_plan)."""
-    memory_limit_bytes: Annotated[int, Field(ge=32 * MIB)] | None = None
+    memory_limit_bytes: Annotated[int, Field(ge=32 * MIB, le=2**50)] | None = None
     """The memory of the pod; without it the limit of the control group counts."""
-    max_cached_head_bytes: Annotated[int, Field(ge=0)] = 32 * MIB
+    max_cached_head_bytes: Annotated[int, Field(ge=0, le=2**40)] = 32 * MIB
     """Request heads that one worker keeps to recognise them; beyond it further connections have theirs parsed each time."""
     max_connections: Count = 20_000
     """Client connections of one worker; more are closed at once."""

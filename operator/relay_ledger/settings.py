@@ -10,8 +10,8 @@ from relay_contract.billing.budget import LEASE_SECONDS
 from relay_contract.billing.delivery import INGEST_PORT
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Count = Annotated[int, Field(ge=1, le=2**40)]
 LONGEST_MONTH_DAYS = 31
 
 
@@ -46,13 +46,13 @@ class Settings(BaseSettings):
     """Records of older attempts are kept apart: their months may be closed."""
     future_seconds: Annotated[int, Field(ge=0, le=86_400)] = 300
     """Records of attempts that are to be sent later than this are kept apart: a clock is wrong."""
-    open_seconds: Annotated[int, Field(ge=60)] = 6 * 3600
+    open_seconds: Annotated[int, Field(ge=60, le=30 * 86_400)] = 6 * 3600
     """An attempt of which nobody has heard for so long after it was sent is closed by the ledger; more than the longest stream takes."""
     upkeep_seconds: Seconds = 15.0
     """Between looks for what is overdue, new prices, and the numbers of the metrics."""
     grace_hours: Annotated[int, Field(ge=1, le=35 * 24)] = 72
     """A period that is over waits so long for late records; then its statement is made final."""
-    kept_days: Annotated[int, Field(ge=1)] = 400
+    kept_days: Annotated[int, Field(ge=1, le=36_500)] = 400
     """Whole months older than this go; their sums stay."""
 
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"

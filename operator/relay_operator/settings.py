@@ -63,7 +63,7 @@ class Settings(BaseSettings):
         description="labels of Prometheus' pods there; empty for every pod of that namespace",
     )
     prometheus_scrape_seconds: float = Field(
-        default=2.0, gt=0, description="scrape interval of /metrics/slo"
+        default=2.0, gt=0, le=86_400, description="scrape interval of /metrics/slo"
     )
     prometheus_job: str = Field(
         default="relays-slo",
@@ -249,6 +249,7 @@ class Settings(BaseSettings):
     provider_probe_seconds: float = Field(
         default=300,
         ge=0,
+        le=86_400,
         description="two relay pods ask each Provider in use for its list of models this often; 0 asks never",
     )
     isolation_required: bool = Field(
@@ -258,6 +259,7 @@ class Settings(BaseSettings):
     isolation_probe_seconds: float = Field(
         default=900,
         ge=10,
+        le=86_400,
         description="the isolation of every tenant is measured this often, give or take a tenth",
     )
     pod_ips: str = Field(
@@ -269,14 +271,22 @@ class Settings(BaseSettings):
         description="address of the API server as the kubelet tells every pod",
     )
     api_server_port: int = Field(
-        default=443, validation_alias="KUBERNETES_SERVICE_PORT", description="its port"
+        default=443,
+        ge=1,
+        le=65535,
+        validation_alias="KUBERNETES_SERVICE_PORT",
+        description="its port",
     )
     tick_seconds: float = Field(
-        default=0.5, gt=0, description="period of the SLO loop; one query a tick for all routes"
+        default=0.5,
+        gt=0,
+        le=86_400,
+        description="period of the SLO loop; one query a tick for all routes",
     )
     canaries_at_once: int = Field(
         default=0,
         ge=0,
+        le=100_000,
         description="how many canaries of all tenants may be raised at once; others wait in line. 0 sets no limit",
     )
     workers: int = Field(
@@ -285,23 +295,32 @@ class Settings(BaseSettings):
     resync_seconds: float = Field(
         default=600,
         gt=0,
+        le=86_400,
         description="every object is reconciled at least this often, each at a moment of its own; with more than 750 Tenants with a route each, at a rate that stays the same",
     )
     api_calls_per_second: float = Field(
         default=500,
         ge=0,
+        le=1_000_000,
         description="calls to the API server that all reconciles together make for long; 0 sets no limit",
     )
     api_calls_per_second_of_tenant: float = Field(
-        default=50, ge=0, description="as above, those for one tenant; 0 sets no limit"
+        default=50,
+        ge=0,
+        le=1_000_000,
+        description="as above, those for one tenant; 0 sets no limit",
     )
     secret_check_seconds: float = Field(
         default=30,
         gt=0,
+        le=86_400,
         description="the Secrets of every tenant and those that Providers name are looked at this often",
     )
     service_check_seconds: float = Field(
-        default=5, gt=0, description="the Services that Providers name are looked at this often"
+        default=5,
+        gt=0,
+        le=86_400,
+        description="the Services that Providers name are looked at this often",
     )
     shard: str = Field(
         default="",
@@ -320,6 +339,7 @@ class Settings(BaseSettings):
     push_timeout_seconds: float = Field(
         default=2.0,
         gt=0,
+        le=86_400,
         description="a pod that does not acknowledge a document in this time is tried again",
     )
     tiers_file: str = Field(
@@ -341,7 +361,10 @@ class Settings(BaseSettings):
         default=60, ge=1, le=3600, description="grace period of relay pods: streams finish in it"
     )
     port: int = Field(
-        default=names.OPERATOR_PORT, description="health, metrics and service discovery"
+        default=names.OPERATOR_PORT,
+        ge=0,
+        le=65535,
+        description="health, metrics and service discovery",
     )
     log_format: str = Field(
         default="json", pattern="^(json|text)$", description="json in a cluster, text for people"
