@@ -131,11 +131,32 @@ def scrape_jobs() -> dict[str, dict[str, Any]]:
     return {job["job_name"]: job for job in yaml.safe_load(block)["scrape_configs"]}
 
 
+def ledger_job() -> dict[str, Any]:
+    """Returns the job that the page gives for the ledger."""
+    text = (ROOT / "docs/how-to/prometheus.md").read_text()
+    (block,) = re.findall(
+        r"^  ```yaml\n(  - job_name: relay-ledger\n.*?)^  ```", text, re.DOTALL | re.MULTILINE
+    )
+    (job,) = yaml.safe_load(block)
+    found: dict[str, Any] = job
+    return found
+
+
 def test_the_example_of_a_prometheus_has_the_jobs_of_the_page() -> None:
     text = (ROOT / "examples/14-prometheus/prometheus.yaml").read_text()
     [configuration] = [one for one in yaml.safe_load_all(text) if one["kind"] == "ConfigMap"]
     jobs = yaml.safe_load(configuration["data"]["prometheus.yml"])["scrape_configs"]
-    assert {job["job_name"]: job for job in jobs} == scrape_jobs()
+    assert {job["job_name"]: job for job in jobs} == scrape_jobs() | {"relay-ledger": ledger_job()}
+
+
+def test_the_prometheus_of_the_demonstration_scrapes_what_the_example_does() -> None:
+    jobs: list[set[str]] = []
+    for name in ("examples/14-prometheus/prometheus.yaml", "tests/demo/manifests/prometheus.yaml"):
+        bodies = yaml.safe_load_all((ROOT / name).read_text())
+        [data] = [one["data"] for one in bodies if one["kind"] == "ConfigMap"]
+        scraped = yaml.safe_load(data["prometheus.yml"])["scrape_configs"]
+        jobs.append({job["job_name"] for job in scraped})
+    assert jobs[0] == jobs[1]
 
 
 def test_the_scrape_jobs_of_the_page_fit_the_operator_and_the_charts_defaults() -> None:
