@@ -53,6 +53,11 @@ def test_every_shard_has_operators_that_know_who_they_are_and_who_the_others_are
         assert shards.of({"tier": "gold", "region": "eu"}) == "premium"
 
 
+def test_two_shards_of_one_name_are_refused_by_that_name() -> None:
+    done = template([LIST[0], LIST[1] | {"name": "premium"}])
+    assert "two shards of the name premium" in done.stderr
+
+
 def test_no_deployment_selects_another_shards_pods_and_relays_let_all_of_them_in() -> None:
     deployments = list(of_kind("Deployment").values())
     pods = [one["spec"]["template"]["metadata"]["labels"] for one in deployments]

@@ -13,6 +13,9 @@
 {{- define "relay-operator.shards" -}}
 {{- $names := list "" }}
 {{- range .Values.operator.shards }}
+{{- if has .name $names }}
+{{- fail (printf "operator.shards has two shards of the name %s: give each a name of its own" .name) }}
+{{- end }}
 {{- $names = append $names .name }}
 {{- end }}
 {{- toJson $names }}
