@@ -79,7 +79,7 @@ def test_what_has_no_price_is_told_and_priced_when_there_is_one(books: Books) ->
     assert (sums["cost_unpriced"], sums["cost_pico"]) == (1, 2_800_000_000)
     books.store.assign(Assignment("cost", "azure", 0, "openai"), now=2)
     assert Repricing(books.engine, books.prices, **EVER).run(now=2) == {
-        "uid-a": Difference(1, 2_800_000_000, 0)
+        "uid-a": Difference(attempts=1, cost_pico=2_800_000_000, charge_pico=0)
     }
     sums = books.ledger.sums("uid-a", **EVER)
     assert (sums["cost_unpriced"], sums["cost_pico"]) == (0, 5_600_000_000)
@@ -98,8 +98,10 @@ def test_a_correction_is_tried_first_then_booked_as_differences_and_once(books: 
     books.store.load(RETAIL.replace("'12'", "'11'"), now=2)
     repricing = Repricing(books.engine, books.prices, **EVER)
     wanted = {
-        "uid-a": Difference(600, 600 * 500_000_000, 600 * -100_000_000),
-        "uid-b": Difference(600, 600 * 500_000_000, 0),
+        "uid-a": Difference(
+            attempts=600, cost_pico=600 * 500_000_000, charge_pico=600 * -100_000_000
+        ),
+        "uid-b": Difference(attempts=600, cost_pico=600 * 500_000_000, charge_pico=0),
     }
     before = books.ledger.sums("uid-a", **EVER)
     assert repricing.dry_run() == wanted
@@ -119,7 +121,7 @@ def test_a_correction_concerns_its_time_alone(books: Books) -> None:
         books.ledger.book("uid-a", [record], books.prices, now=1)
     books.store.load(DEARER, now=2)
     changed = Repricing(books.engine, books.prices, start=NOON + 1, end=NOON + 2).run(now=3)
-    assert changed == {"uid-a": Difference(1, 500_000_000, 0)}
+    assert changed == {"uid-a": Difference(attempts=1, cost_pico=500_000_000, charge_pico=0)}
 
 
 def test_corrections_follow_each_other_and_go_back(books: Books) -> None:

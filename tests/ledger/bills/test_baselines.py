@@ -167,6 +167,8 @@ def test_a_comparison_has_it_apart_at_the_prices_of_the_list(old: OldRelay) -> N
     ]
     named = compare(old.shell, old.address, "--baseline-model", "mini")["imported"]
     assert named[1]["usd_by_price_list"] == "0.8016"
+    other = [used("other", tenant_uid="uid-b")]
+    old.books.ledger.book("uid-b", other, old.books.prices, now=1)
     assert "imported" not in compare(old.shell, old.address, "--tenant", "uid-b")
 
 

@@ -196,7 +196,7 @@ def test_a_correction_of_past_prices_books_the_differences_once(books: Books) ->
     def repricing() -> Repricing:
         return Repricing(books.engine, books.prices, start=NOON, end=NOON + DAY)
 
-    expected = {"uid-a": Difference(0, 2, 0, 9000 * MICRO)}
+    expected = {"uid-a": Difference(tool_calls=2, cost_pico=0, charge_pico=9000 * MICRO)}
     assert repricing().dry_run() == expected
     assert sums(books) == before
     assert repricing().run(now=NOON + DAY) == expected
@@ -211,7 +211,9 @@ def test_a_correction_of_past_prices_books_the_differences_once(books: Books) ->
         "name: tools..erp\ncurrency: USD\nentries: []\ntools: [{tools: ['*'], perCall: '0.003'}]"
     )
     sell_tools(books, dearer, costs)
-    assert repricing().run(now=NOON + 3 * DAY) == {"uid-a": Difference(0, 4, 3000 * MICRO, 0)}
+    assert repricing().run(now=NOON + 3 * DAY) == {
+        "uid-a": Difference(tool_calls=4, cost_pico=3000 * MICRO, charge_pico=0)
+    }
     assert sums(books)["held_pico"] == 3000 * MICRO
     assert books.ledger.differences(start=0, end=2**60) == []
 
@@ -236,7 +238,9 @@ def test_calls_of_a_ledger_without_prices_of_tools_stay_and_can_be_priced(
         assert ToolCallStore(engine).book("uid-a", [call], books.prices, now=NOON).repeated == 1
         sell_tools(books)
         repricing = Repricing(engine, books.prices, start=NOON, end=NOON + 1)
-        assert repricing.run(now=NOON) == {"uid-a": Difference(0, 1, 1000 * MICRO, 5000 * MICRO)}
+        assert repricing.run(now=NOON) == {
+            "uid-a": Difference(tool_calls=1, cost_pico=1000 * MICRO, charge_pico=5000 * MICRO)
+        }
         assert repricing.run(now=NOON) == {}
         assert sums(books)["charge_pico"] == 5000 * MICRO + 7
         assert sums(books)["tool_calls"] == 1
