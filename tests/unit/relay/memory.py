@@ -21,6 +21,7 @@ from relay.http.upstream import UpstreamConnection
 from relay.routing.snapshot import compile_snapshot
 from relay.settings import Settings
 from relay_contract.document import Document
+from relay_contract.log_lines.repeated_lines import RepeatedLines
 
 
 class MemoryTransport(asyncio.Transport):
@@ -62,11 +63,16 @@ class KeptLog(WorkerLog):
         self.events: list[UsageEvent] = []
         self.lines: list[tuple[str, Mapping[str, Any]]] = []
         self.dropped = 0
+        self._level = 0
+        self._repeated = RepeatedLines(self._keep)
 
     def record(self, event: UsageEvent) -> None:
         self.events.append(event)
 
     def event(self, level: str, event: str, **fields: Any) -> None:
+        self.lines.append((event, fields))
+
+    def _keep(self, _: str, event: str, fields: dict[str, Any]) -> None:
         self.lines.append((event, fields))
 
 
