@@ -1,10 +1,10 @@
-"""Runs the test tiers: those that clocks matter to one after the other, the others beside them. What they need is built meanwhile.
+"""Runs the test tiers one after the other, the quickest first, and some beside them. What they need is built meanwhile.
 
     python -m tests.tiers                                  all tests, with coverage; the first tier that fails ends the run
     python -m tests.tiers --tier blackbox --tier compiled  these tiers
     python -m tests.tiers --only "tests/e2e -k story"      one pytest run with these arguments
 
-A tier beside takes what the others leave idle of the processors: on a real cluster they wait more than they work. Tables
+A tier beside takes what the others leave idle of the processors. Tables
 before the last run have the coverage and the times of the others; the last line is the summary of the last pytest run.
 """
 
@@ -53,16 +53,16 @@ _TWO_CLUSTERS: Final = (
 )
 """Each process has a cluster of its own, which waits more than it works. In the order of their names the long files begin early."""
 TIERS: Final = (
-    # beside, the quickest first.
+    # Beside, short enough to have ended when the clusters begin: these want both processors for themselves.
     # Measuring takes three times a test's time: a property sees a few examples, and the tier with the many is not measured.
     # Nor is the simulation, which goes where unit tests go: of 70,000 branches and lines of theirs it knew 15 more.
-    Tier("unit", "tests/unit", measured=True, processes=2, beside=True, examples="quick"),
-    Tier("chart", "tests/chart", frozenset({Need.CLUSTER}), processes=2, beside=True),
-    Tier("image", "tests/image", frozenset({Need.CLUSTER}), beside=True),
     Tier("properties", "tests/unit", processes=2, beside=True, options=("-m", "hypothesis")),
     Tier("simulation", "tests/simulation", processes=2, beside=True),
-    # one after the other: money first, then what is built for, then what waits
+    # one after the other, the quickest first
+    Tier("unit", "tests/unit", measured=True, processes=2, examples="quick"),
     Tier("ledger", "tests/ledger", frozenset({Need.POSTGRESQL}), measured=True, processes=2),
+    Tier("chart", "tests/chart", frozenset({Need.CLUSTER}), processes=2),
+    Tier("image", "tests/image", frozenset({Need.CLUSTER})),
     Tier("contract", "tests/contract", frozenset({Need.CLUSTER}), measured=True),
     Tier("blackbox", "tests/blackbox", processes=2, repeats=True),
     Tier("compiled", "tests/blackbox", frozenset({Need.COMPILED_RELAY}), processes=2, clocks=True),

@@ -19,14 +19,12 @@ ROOT = Path(__file__).resolve().parents[3]
 RELAY = Need.COMPILED_RELAY
 
 
-def test_what_clocks_matter_to_runs_one_after_the_other_and_all_else_beside() -> None:
+def test_the_tiers_follow_one_another_but_for_the_two_that_nothing_waits_for() -> None:
     runs = full_runs(ALL_TESTS)
     assert [run.title for run in runs if not run.beside] == [
-        *("ledger", "contract", "compiled", "e2e", "afterwards"),
+        *("unit", "ledger", "chart", "image", "contract", "compiled", "e2e", "afterwards"),
     ]
-    assert [run.title for run in runs if run.beside] == [
-        *("unit", "chart", "image", "properties", "simulation"),
-    ]
+    assert [run.title for run in runs if run.beside] == ["properties", "simulation"]
 
 
 def test_what_is_tried_a_second_time_because_of_clocks_runs_beside_nothing() -> None:
