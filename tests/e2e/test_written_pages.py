@@ -178,8 +178,8 @@ def _others(*published: definitions.Published, namespace: str) -> Callable[[Clus
         files = definitions.downloaded(published, directory)
         named = [part for file in files for part in ("-f", str(file))]
         cluster.kubectl("apply", "--server-side", *named)
-        # the API server knows a kind a moment after its definition is there, and tells of it later still
-        cluster.kubectl("wait", *named, "--for=condition=Established", "--timeout=60s")
+        # the API server knows a kind a moment after its definition is there, and tells of it later still. `kubectl wait` would not
+        # do: it fails on a definition whose status has no conditions yet
         kinds = json.loads(cluster.kubectl("get", *named, "-o", "json"))
         plurals = {_plural(one) for one in kinds.get("items", [kinds])}
         wait_until(
