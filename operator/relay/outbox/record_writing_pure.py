@@ -23,7 +23,7 @@ _NUMBERS: Final = 4
 
 
 class Place:
-    """Where the next record of a segment goes.
+    """Keeps where the next record of a segment goes.
 
     segment is memory that can be written; the room for closings ends at `end`, that for openings at openings_end. A record that
     does not fit is not written. names is the number of the attempt's names.

@@ -12,13 +12,13 @@ from relay_contract.spending import ToolRate
 
 _PICOS_PER_MICRO: Final = 1_000_000
 LIMIT_NAMES: Final = {"budget": "hard budget", "credit": "prepaid credit"}
-"""What a record says of a call that is not covered. No pattern of tools has a space."""
+"""Names, in a record, the rule by which a call that is not covered was refused. No pattern of tools has a space."""
 NO_PRICE: Final = "no price"
 
 
 @final
 class ToolMoney:
-    """What one call has reserved."""
+    """Holds what one call has reserved."""
 
     __slots__ = ("_hold", "_pays_errors")
 

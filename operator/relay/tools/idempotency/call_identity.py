@@ -20,7 +20,7 @@ _KEY: Final = re.compile(rf"[!-~]{{1,{MAX_KEY_CHARACTERS}}}")
 
 
 class CallIdentity(NamedTuple):
-    """What tells a call from others, and what it asks for, both as SHA-256: calls with one key and other arguments are no repeat."""
+    """Holds what tells a call from others and what it asks for, both as SHA-256: calls with one key and other arguments are no repeat."""
 
     call: str
     arguments: str

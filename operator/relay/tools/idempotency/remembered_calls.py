@@ -1,4 +1,4 @@
-"""What became of each call that must not be carried out twice, for as long as a repeat of it may come.
+"""Remembers what became of each call that must not be carried out twice, for as long as a repeat of it may come.
 
 One of these serves all workers of a pod. Where there is no room, calls are refused and answers dropped; no call is forgotten before its time.
 """

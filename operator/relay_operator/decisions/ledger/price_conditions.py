@@ -62,11 +62,7 @@ def without_ledger() -> list[Condition]:
 def of_provider(unpriced: Sequence[str], problem: str, *, is_taken: bool) -> Condition:
     """Builds the condition of a Provider; problem is what the ledger says of its prices, is_taken tells whether it has them as they are."""
     if problem:
-        return _priced(
-            False,
-            Reason.PRICES_REFUSED,
-            f"the ledger cannot use its prices: {problem}; the last stay in force",
-        )
+        return _refused(problem)
     if unpriced:
         return _priced(
             False,
@@ -83,11 +79,7 @@ def of_provider(unpriced: Sequence[str], problem: str, *, is_taken: bool) -> Con
 def of_tool_server(unpriced: Sequence[str], problem: str, *, is_taken: bool) -> Condition:
     """Builds the condition of a ToolServer with prices; unpriced are tools that were called this month and have none."""
     if problem:
-        return _priced(
-            False,
-            Reason.PRICES_REFUSED,
-            f"the ledger cannot use its prices: {problem}; the last stay in force",
-        )
+        return _refused(problem)
     if unpriced:
         return _priced(
             False,
@@ -98,6 +90,14 @@ def of_tool_server(unpriced: Sequence[str], problem: str, *, is_taken: bool) -> 
     if not is_taken:
         return _awaiting("its prices")
     return _priced(True, Reason.PRICED, "every tool that was called this month has a price")
+
+
+def _refused(problem: str) -> Condition:
+    return _priced(
+        False,
+        Reason.PRICES_REFUSED,
+        f"the ledger cannot use its prices: {problem}; the last stay in force",
+    )
 
 
 def of_tenant(

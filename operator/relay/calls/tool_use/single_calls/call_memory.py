@@ -26,7 +26,7 @@ class VerdictReader(ABC):
 
 
 class ClaimTicket:
-    """What was claimed: its holder waits for the verdict, and if it was to carry the call out, tells once how that ended."""
+    """Holds one claim: its holder waits for the verdict, and if it was to carry the call out, tells once how that ended."""
 
     __slots__ = ("_call", "_memory", "_number")
 
