@@ -161,7 +161,7 @@ FAMILIES: Final = (
         "relay_tool_calls_total",
         "counter",
         ("server", "method", "outcome"),
-        "Requests for tools, prompts and resources by how they ended; server is empty of what is not granted.",
+        "Requests for tools, prompts and resources by how they ended; server is empty of what is not granted. Methods chat.tools and chat.tool_calls: denied in chat calls and in their answers.",
     ),
     MetricFamily(
         "relay_tool_call_duration_seconds",

@@ -6,7 +6,7 @@ from relay.accounting.logs import WorkerLog
 from relay.accounting.metrics import WorkerMetrics
 from relay.accounting.tool_call_event import ToolCallEvent
 from relay.outbox.attempt_names import label
-from relay.outbox.tool_call_writer import ToolCallWriter
+from relay.outbox.tool_call_records import ToolCallRecords
 from relay_contract.billing.attempt_event import EVENT_VERSION
 from relay_contract.billing.tool_call import ToolCall, ToolOutcome, tool_call_line
 
@@ -25,7 +25,7 @@ class ToolCallRecorder:
         tenant_uid: str,
         metrics: WorkerMetrics,
         log: WorkerLog,
-        records: ToolCallWriter | None = None,
+        records: ToolCallRecords | None = None,
     ) -> None:
         self._tenant = tenant
         self._tenant_uid = tenant_uid

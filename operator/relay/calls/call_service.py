@@ -52,7 +52,7 @@ from relay.http.deadlines import DeadlineWheel
 from relay.http.outbox import Outbox
 from relay.outbox.attempt_writer import AttemptWriter
 from relay.outbox.segment_files import SEGMENT_BYTES
-from relay.outbox.tool_call_writer import ToolCallWriter
+from relay.outbox.tool_call_records import ToolCallRecords
 from relay.routing.breaker import BreakerState
 from relay.routing.snapshot import Snapshot, Upstream
 from relay.settings import MIB, Settings
@@ -273,11 +273,11 @@ def records_of(settings: Settings, *, now: float) -> AttemptWriter | None:
     )
 
 
-def tool_records_of(settings: Settings) -> ToolCallWriter | None:
-    """Makes the writer of this worker's records of tool calls; None without a ledger."""
+def tool_records_of(settings: Settings) -> ToolCallRecords | None:
+    """Makes what writes this worker's records of tool calls; None without a ledger."""
     if settings.ledger_url is None:
         return None
-    return ToolCallWriter(settings.outbox_directory, relay=settings.pod_name or "relay")
+    return ToolCallRecords(settings.outbox_directory, relay=settings.pod_name or "relay")
 
 
 def _paths(context: CallContext, memory: CallMemory) -> PathTable:

@@ -28,6 +28,7 @@ from relay.calls.refusal_of import (
 )
 from relay.calls.response_writer import ResponseWriter
 from relay.calls.tenants.caller import Caller, check_size, identify, request_id
+from relay.calls.tool_policy.denials import Denial, denial_event, denied_call
 from relay.calls.tool_policy.permitted_tools import ToolsRefused, permitted_body
 from relay.dialect.endpoints import Endpoint
 from relay.dialect.refusals import Refusal
@@ -35,6 +36,7 @@ from relay.dialect.request_body import CallBody, read_body
 from relay.http.downstream import ClientConnection, RequestHandler
 from relay.http.message import Request
 from relay.http.problem import Problem
+from relay.random_ids import random_id
 from relay.routing.routes import Target
 from relay.tools.chat.chat_policy import ChatPolicy
 
@@ -49,6 +51,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
         "_admitted",
         "_attempt",
         "_attempts",
+        "_call_id",
         "_connection",
         "_context",
         "_endpoint",
@@ -95,6 +98,8 @@ class Exchange(Consumer, Applicant, RequestHandler):
         self._money: CallMoney | None = None
         self._targets: tuple[Target, ...] = ()
         self._index = 0
+        # of a call that was recorded before it began
+        self._call_id = ""
         self._hidden_tools = b""
         self._paused = False
         self._used_tokens = 0
@@ -151,6 +156,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
             routed.plan,
             body,
             endpoint=self._endpoint,
+            call_id=self._call_id,
             request_id=self._request_id,
         )
         self._context.budget.deposit()
@@ -175,11 +181,14 @@ class Exchange(Consumer, Applicant, RequestHandler):
             self.refuse(body)
             return None
         policy = caller.snapshot.chat_policy
-        return body if policy is None else self._permitted(body, policy)
+        return body if policy is None else self._permitted(body, caller, policy)
 
-    def _permitted(self, body: CallBody, policy: ChatPolicy) -> CallBody | None:
+    def _permitted(self, body: CallBody, caller: Caller, policy: ChatPolicy) -> CallBody | None:
         """Returns the body without tools that the tenant may not offer a model; None where the call was refused for them."""
         permitted = permitted_body(body, policy)
+        if permitted.denial is not None:
+            self._call_id = random_id(32)
+            self._record_denial(permitted.denial, caller, policy)
         if isinstance(permitted, ToolsRefused):
             self.refuse(permitted.refusal, message=permitted.message)
             return None
@@ -189,6 +198,21 @@ class Exchange(Consumer, Applicant, RequestHandler):
             return None
         self._hidden_tools = permitted.field
         return left
+
+    def _record_denial(
+        self, denial: Denial, caller: Caller, policy: ChatPolicy, answer_bytes: int = 0
+    ) -> None:
+        """Records what the manifest denies of the call or of its answer."""
+        event = denial_event(
+            denial,
+            key=caller.key.name,
+            revision=policy.revision,
+            call_id=self._call_id,
+            request_id=self._request_id,
+            request_bytes=self.request.body_bytes,
+            answer_bytes=answer_bytes,
+        )
+        caller.tenant.tool_calls.record(event, was_opened=False)
 
     def _reserve_money(self, call: Call) -> bool:
         """Reserves what the call may cost; answers it where there is not enough."""
@@ -405,6 +429,8 @@ class Exchange(Consumer, Applicant, RequestHandler):
 
     def _answer_read_whole(self, attempt: Attempt) -> None:
         now = time.monotonic()
+        if attempt.is_refused:
+            self._record_denied_call(attempt)
         if self.phase is ATTEMPTING:
             # nothing can be added to a compressed stream, and nothing of it has left
             if attempt.is_refused:
@@ -422,6 +448,14 @@ class Exchange(Consumer, Applicant, RequestHandler):
             attempt.answer_ends(now)
             self._writer.end()
             self._finish(now, keep_alive=self._writer.keep_alive)
+
+    def _record_denied_call(self, attempt: Attempt) -> None:
+        caller, policy = self.caller, self.call.chat_policy
+        assert caller is not None
+        assert policy is not None
+        self._call_id = self.call.call_id
+        denial = denied_call(attempt.denied_call)
+        self._record_denial(denial, caller, policy, attempt.received_bytes)
 
     def may_refuse(self) -> bool:
         return self.phase is ATTEMPTING

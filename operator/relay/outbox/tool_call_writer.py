@@ -33,7 +33,8 @@ ROLL_SECONDS: Final = 3600.0
 
 
 class ToolCallWriter:
-    """One per worker; relay is the name of its pod. Times are monotonic seconds. trouble says why there is no room; dropped counts ends that had none."""
+    """Some per worker, which differ in their suffix; relay is the name of its pod. Times are monotonic seconds. most_segments bounds those of
+    all writers of the directory. trouble says why there is no room; dropped counts ends that had none."""
 
     __slots__ = (
         "_born",
@@ -58,11 +59,12 @@ class ToolCallWriter:
         relay: str,
         most_segments: int = MOST_TOOL_SEGMENTS,
         segment_bytes: int = TOOL_SEGMENT_BYTES,
+        suffix: str = "",
     ) -> None:
         self._directory = directory / DIRECTORY
         self.relay = label(relay)
         self._most_segments = most_segments
-        self._writer = f"{time.time_ns():020d}-{os.getpid()}"
+        self._writer = f"{time.time_ns():020d}-{os.getpid()}{suffix}"
         self._number = 0
         self._segment: WritableSegment | None = None
         self._size = segment_bytes

@@ -46,6 +46,12 @@ IN_DOUBT: Final[frozenset[ToolOutcome]] = frozenset(
 """Outcomes of requests that a server may have carried out, or not: nobody has heard."""
 CALL_METHOD: Final = "tools/call"
 """The method by which a tool is called; the others read something, and have no price."""
+CHAT_OFFERED: Final = "chat.tools"
+"""Stands in place of a method for tools that a chat call offers a model, or asks for, and that are not granted."""
+CHAT_CALLED: Final = "chat.tool_calls"
+"""Stands there for a tool that is called in the answer to a chat call, and is not granted."""
+CHAT_METHODS: Final = (CHAT_OFFERED, CHAT_CALLED)
+"""Records of these name several tools, with a comma and a blank between them."""
 
 Own = Annotated[Label, Field(min_length=1)]
 """A name that the platform gave."""
@@ -58,7 +64,8 @@ class ToolCall(Part):
     round_id is this request's own, call_id that of the call, which has several requests if the server asks for input, where all but the
     last end as input_required, or if it is made again, where all but the first end as replayed. server and rule are empty of what is denied; name is what was asked for, empty of a resource and of
     what no tool could be called. own_name is the server's name of it, where a prefix of the grant makes another of it. revision is that
-    of the tenant's manifest, limit what refused a limited call. request_id is the caller's X-Request-ID, a label that proves nothing.
+    of the tenant's manifest, limit what refused a limited call. Of what a chat call offers or its answer calls (CHAT_METHODS) call_id is the chat call's,
+    and rule says by what it was denied. request_id is the caller's X-Request-ID, a label that proves nothing.
     """
 
     version: Annotated[Literal[1], Field(alias="v")]

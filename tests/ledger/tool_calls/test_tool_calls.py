@@ -217,3 +217,35 @@ def test_each_call_is_told_with_what_an_audit_asks_for(
     assert (code, said) == (1, "relay-ledger: give --month, or --from and --until\n")
     code, _, said = shell.run(address, "tools", *PERIOD, "--by", "model")
     assert (code, "name some of tenant, key" in said) == (2, True)
+
+
+def test_each_of_several_names_is_found_and_no_part_of_one(
+    books: Books, address: str, shell: Shell
+) -> None:
+    offered = {"method": "chat.tools", "rule": "onDenied: Hide"}
+    book(
+        books,
+        denied_call(round_id="1", request_id="1", name="pay, delete_all, and 3 more", **offered),
+        denied_call(round_id="2", request_id="2", name="pay", **offered),
+        denied_call(
+            round_id="3", request_id="3", name="repay, pay_all, Delete_All, x_y", **offered
+        ),
+        tool_call(round_id="4", request_id="4", name="pay"),
+        denied_call(round_id="5", request_id="5", name="a, pay"),
+    )
+    for name, found in (("pay", "124"), ("delete_all", "1"), ("PAY", ""), ("x%y", ""), ("", "")):
+        asked = ("tools", *PERIOD, "--each", "--tool", name, "--format", "json")
+        code, out, _ = shell.run(address, *asked)
+        assert code == 0
+        assert sorted(call["request_id"] for call in json.loads(out)["calls"]) == list(found), name
+    code, out, _ = shell.run(
+        address, "tools", *PERIOD, "--method", "chat.tools", "--by", "rule", "--format", "json"
+    )
+    (row,) = json.loads(out)["rows"]
+    figures = {name: row[name] for name in ("rule", "denied", "carried_out", "amount_usd")}
+    assert figures == {
+        "rule": "onDenied: Hide",
+        "denied": 3,
+        "carried_out": 0,
+        "amount_usd": "0.00",
+    }

@@ -10,6 +10,7 @@ from tests.unit.relay.documents import API_KEY
 
 from relay.accounting.logs import WorkerLog
 from relay.accounting.slo_counters import SideCounters
+from relay.accounting.tool_call_event import ToolCallEvent
 from relay.accounting.usage_event import UsageEvent
 from relay.admission.admission import Admission
 from relay.calls.call_service import CallService
@@ -61,6 +62,7 @@ class KeptLog(WorkerLog):
 
     def __init__(self) -> None:
         self.events: list[UsageEvent] = []
+        self.tool_calls: list[ToolCallEvent] = []
         self.lines: list[tuple[str, Mapping[str, Any]]] = []
         self.dropped = 0
         self._level = 0
@@ -68,6 +70,9 @@ class KeptLog(WorkerLog):
 
     def record(self, event: UsageEvent) -> None:
         self.events.append(event)
+
+    def record_tool_call(self, event: ToolCallEvent, *, tenant: str, tenant_uid: str) -> None:
+        self.tool_calls.append(event)
 
     def event(self, level: str, event: str, **fields: Any) -> None:
         self.lines.append((event, fields))

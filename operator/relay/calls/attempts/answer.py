@@ -153,6 +153,11 @@ class Answer:
         return guard is not None and guard.refuses and not (guard.is_unreadable and self.unusable)
 
     @property
+    def denied_call(self) -> str:
+        """What the call names itself for which the answer is refused; empty without one, and where nobody can tell."""
+        return "" if self._guard is None else self._guard.denied
+
+    @property
     def has_ended(self) -> bool:
         """True if this is a stream whose own end mark has passed."""
         return self.stream is not None and self.stream.ended

@@ -285,6 +285,11 @@ class Attempt(ResponseReceiver):
         return self.answer is not None and self.answer.is_refused
 
     @property
+    def denied_call(self) -> str:
+        """What the call names itself for which the answer is refused; empty where nobody can tell."""
+        return "" if self.answer is None else self.answer.denied_call
+
+    @property
     def is_unusable(self) -> bool:
         """True if the answer holds nothing that a caller could use."""
         return self.answer is not None and self.answer.unusable

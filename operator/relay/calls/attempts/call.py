@@ -217,9 +217,10 @@ def new_call(
     body: CallBody,
     *,
     endpoint: Endpoint,
+    call_id: str,
     request_id: str,
 ) -> Call:
-    """Makes the call of a request, with its place in a trace and an estimate of its tokens."""
+    """Makes the call of a request, with its place in a trace and an estimate of its tokens. call_id is new without one."""
     trace = trace_context(request.fields.get(b"traceparent"))
     trace_id, flags = trace or (random_id(32), "00")
     label = body.model if body.model in caller.snapshot.known_models else OTHER_MODEL
@@ -235,7 +236,7 @@ def new_call(
         heads=caller.heads,
         connection_field=request.fields.get(b"connection"),
         query=request.query,
-        call_id=random_id(32),
+        call_id=call_id or random_id(32),
         request_id=request_id,
         trace_id=trace_id,
         trace_flags=flags,

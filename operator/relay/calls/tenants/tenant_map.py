@@ -8,7 +8,7 @@ from relay.budgets.purse import Purse
 from relay.calls.tenants.key_use import LAST_USED, KeyUse, labels
 from relay.calls.tenants.tenant_runtime import TenantRuntime
 from relay.outbox.attempt_writer import AttemptWriter
-from relay.outbox.tool_call_writer import ToolCallWriter
+from relay.outbox.tool_call_records import ToolCallRecords
 from relay.routing.snapshot import KeyGrant, Snapshot
 
 
@@ -45,7 +45,7 @@ class TenantMap:
         purse: Purse,
         now: float,
         records: AttemptWriter | None = None,
-        tool_records: ToolCallWriter | None = None,
+        tool_records: ToolCallRecords | None = None,
     ) -> None:
         """Puts the snapshot in force for its tenant, which is a new one if its UID is."""
         uid = snapshot.document.tenant.uid

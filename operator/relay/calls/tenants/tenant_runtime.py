@@ -12,7 +12,7 @@ from relay.admission.admission import Admission
 from relay.budgets.purse import Purse
 from relay.budgets.spender import Spender
 from relay.outbox.attempt_writer import AttemptWriter
-from relay.outbox.tool_call_writer import ToolCallWriter
+from relay.outbox.tool_call_records import ToolCallRecords
 from relay.routing.breaker import BreakerState
 from relay.routing.router import Router
 from relay.routing.routes import Target
@@ -48,7 +48,7 @@ class TenantRuntime:
         purse: Purse,
         now: float,
         records: AttemptWriter | None = None,
-        tool_records: ToolCallWriter | None = None,
+        tool_records: ToolCallRecords | None = None,
     ) -> None:
         tenant = snapshot.document.tenant
         self.uid = tenant.uid

@@ -2,6 +2,14 @@
 
 from typing import Final
 
+from relay.calls.tool_policy.denials import (
+    BY_DEFAULT,
+    HIDDEN,
+    REFUSED,
+    UNREADABLE_OFFER,
+    Denial,
+    denied_offer,
+)
 from relay.dialect.body_scan import members
 from relay.dialect.header_fields import HIDDEN_TOOLS
 from relay.dialect.refusals import Refusal
@@ -15,22 +23,24 @@ MAX_TOLD: Final = 16
 
 
 class PermittedBody:
-    """Holds what is left of a body, and the header field that names what was taken out, empty where nothing was."""
+    """Holds what is left of a body, the header field that names what was taken out, empty where nothing was, and the denial of that."""
 
-    __slots__ = ("body", "field")
+    __slots__ = ("body", "denial", "field")
 
-    def __init__(self, body: CallBody, field: bytes) -> None:
+    def __init__(self, body: CallBody, field: bytes = b"", denial: Denial | None = None) -> None:
         self.body = body
         self.field = field
+        self.denial = denial
 
 
 class ToolsRefused:
     """Why a call is refused for its tools. message is None where the refusal's own says it."""
 
-    __slots__ = ("message", "refusal")
+    __slots__ = ("denial", "message", "refusal")
 
-    def __init__(self, refusal: Refusal, message: str | None = None) -> None:
+    def __init__(self, refusal: Refusal, denial: Denial, message: str | None = None) -> None:
         self.refusal = refusal
+        self.denial = denial
         self.message = message
 
 
@@ -39,18 +49,26 @@ def permitted_body(body: CallBody, policy: ChatPolicy) -> PermittedBody | ToolsR
     raw = body.raw
     places = members(raw)
     if places is None:
-        return ToolsRefused(Refusal.tools_unreadable)
+        return _unreadable()
     try:
         offer = offered(raw, places, policy)
     except UncheckableTools:
-        return ToolsRefused(Refusal.tools_unreadable)
+        return _unreadable()
     except DeniedTools as denied:
-        return ToolsRefused(Refusal.tools_denied, _message(denied))
+        # what no body may have is refused whatever the manifest says
+        rule = REFUSED if policy.refuses and denied.labels else BY_DEFAULT
+        denial = denied_offer(denied.labels or (denied.field,), rule)
+        return ToolsRefused(Refusal.tools_denied, denial, _message(denied))
     if not offer.hidden:
-        return PermittedBody(body, b"")
+        return PermittedBody(body)
     left = read_body(offer.raw)
     assert isinstance(left, CallBody)
-    return PermittedBody(left, b"%b: %b\r\n" % (HIDDEN_TOOLS, _told(offer.hidden).encode()))
+    field = b"%b: %b\r\n" % (HIDDEN_TOOLS, _told(offer.hidden).encode())
+    return PermittedBody(left, field, denied_offer(offer.hidden, HIDDEN))
+
+
+def _unreadable() -> ToolsRefused:
+    return ToolsRefused(Refusal.tools_unreadable, UNREADABLE_OFFER)
 
 
 def _message(denied: DeniedTools) -> str:

@@ -39,6 +39,11 @@ class AnswerGuard:
         self.is_unreadable = False
         self.refuses = False
 
+    @property
+    def denied(self) -> str:
+        """What the call names itself for which the answer is refused; empty where nobody can tell."""
+        return self._called.denied
+
     def events(self, data: bytes) -> bytes:
         """Takes a piece of a stream of events; returns the whole events that may pass."""
         if self.refuses:

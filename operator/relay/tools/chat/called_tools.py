@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from relay.tools.chat.chat_policy import ChatPolicy
+from relay.tools.chat.tool_entries import label, printable
 
 _NAMED_CALLS: Final = ("function_call", "custom_tool_call")
 """Items of the Responses API that call a tool by its name."""
@@ -19,14 +20,18 @@ _LEGACY: Final = -1
 
 
 class CalledTools:
-    """The calls of one answer, in one document or in many events. Each has to say its name before its arguments."""
+    """The calls of one answer, in one document or in many events. Each has to say its name before its arguments.
 
-    __slots__ = ("_items", "_names", "_policy")
+    denied is what the first call that is not granted names itself, empty as long as there is none, or where nobody can tell what is called.
+    """
+
+    __slots__ = ("_items", "_names", "_policy", "denied")
 
     def __init__(self, policy: ChatPolicy) -> None:
         self._policy = policy
         self._names: dict[tuple[int, int], str] = {}
         self._items: set[object] = set()
+        self.denied = ""
 
     def permits(self, payload: dict[str, Any], event: str = "") -> bool:
         """Returns whether everything that is called here is granted. event is the name of the event that brings it."""
@@ -74,8 +79,10 @@ class CalledTools:
 
     def _permits_call(self, call: object, place: tuple[int, int]) -> bool:
         """Judges a call or a piece of one: the name comes with the first piece, and a call that has an id is another one."""
-        if not isinstance(call, dict) or call.get("type") not in (None, "", "function", "custom"):
+        if not isinstance(call, dict):
             return False
+        if call.get("type") not in (None, "", "function", "custom"):
+            return self._deny(label(call))
         said = [call, call.get("function"), call.get("custom")]
         parts = [part for part in said if isinstance(part, dict)]
         if any(part and not isinstance(part, dict) for part in said):
@@ -88,7 +95,7 @@ class CalledTools:
             if not self._policy.permits(name) or (
                 known is not None and not _follows(call, name, known)
             ):
-                return False
+                return self._deny(label(part))
             known = self._names[place] = name
         return known is not None or not _has_arguments(parts)
 
@@ -102,7 +109,9 @@ class CalledTools:
             return not self._items.isdisjoint(
                 _places(payload.get("item_id"), payload.get("output_index"))
             )
-        return not ("call" in subject or "mcp" in subject or "tool" in subject)
+        if "call" in subject or "mcp" in subject or "tool" in subject:
+            return self._deny(printable(subject))
+        return True
 
     def _permits_items(self, items: object) -> bool:
         if items is None:
@@ -122,9 +131,14 @@ class CalledTools:
         if kind in _OTHER_ITEMS:
             return True
         if kind not in _NAMED_CALLS or not self._policy.permits(item.get("name")):
-            return False
+            return self._deny(label(item))
         self._items.update(_places(item.get("id"), place))
         return True
+
+    def _deny(self, name: str) -> bool:
+        """Notes what is called; returns that it may not be."""
+        self.denied = name
+        return False
 
 
 def _follows(call: dict[str, Any], name: str, known: str) -> bool:

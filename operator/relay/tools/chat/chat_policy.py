@@ -21,13 +21,14 @@ class ChatPolicy:
     """What the calls of one tenant may offer, and what becomes of the rest: with refuses a call is answered with an error.
 
     Agents offer the same tools with every call, so the last lists are kept with what became of them. context is what models are
-    told of the tenant, as a JSON string; empty where they are told nothing.
+    told of the tenant, as a JSON string; empty where they are told nothing. revision is that of the manifest.
     """
 
-    __slots__ = ("_kept", "_names", "context", "refuses")
+    __slots__ = ("_kept", "_names", "context", "refuses", "revision")
 
     def __init__(self, permissions: Permissions, on_denied: OnDenied, context: bytes = b"") -> None:
         self.context = context
+        self.revision = permissions.revision
         self._names = frozenset(permissions.tools)
         self.refuses = on_denied == "Refuse"
         self._kept: dict[bytes, ToolList] = {}

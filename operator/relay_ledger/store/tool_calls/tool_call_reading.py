@@ -4,8 +4,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, FromClause, Subquery, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Engine,
+    FromClause,
+    Subquery,
+    and_,
+    func,
+    literal,
+    or_,
+    select,
+)
 
+from relay_contract.billing.tool_call import CHAT_METHODS
 from relay_ledger.booking.tool_posting import TOOL_SIDE
 from relay_ledger.reports.tool_calls import ToolSum
 from relay_ledger.store.databases import reading
@@ -25,8 +36,19 @@ class Asked:
     def conditions(self) -> list[ColumnElement[bool]]:
         """Returns what rows have to fulfil."""
         at = TOOL_CALLS.c.called_at
-        equal = [TOOL_CALLS.c[name] == value for name, value in self.equal.items()]
+        equal = [_has(name, value) for name, value in self.equal.items()]
         return [at >= self.start, at < self.end, *equal]
+
+
+def _has(column: str, value: str) -> ColumnElement[bool]:
+    """Returns the condition for rows with this value, also for one of several names."""
+    is_it = TOOL_CALLS.c[column] == value
+    if column != "name":
+        return is_it
+    names = literal(", ") + TOOL_CALLS.c.name + ", "
+    # unlike LIKE, which takes capitals for small letters on SQLite
+    is_among = func.replace(names, f", {value}, ", "") != names
+    return or_(is_it, and_(TOOL_CALLS.c.method.in_(CHAT_METHODS), is_among))
 
 
 class ToolCallReading:
