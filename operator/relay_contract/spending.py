@@ -2,32 +2,45 @@
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from relay_contract.part import Model, Name, Part
 from relay_contract.tools.manifest import ServerName
 from relay_contract.tools.patterns import NamePattern
 
-MAX_RATES: Final = 256
+MAX_RATES: Final = 512
 MAX_SPEND_MICROS: Final = 2**53
 """Of integers in a document; as micro-USD nine thousand million USD."""
 LimitName = Literal["budget", "credit"]
 OnLedgerAway = Literal["Refuse", "Serve"]
-Price = Annotated[int, Field(ge=0, le=10**9)]
+Price = Annotated[int, Field(ge=0, le=11 * 10**9)]
+"""Up to 1,000 USD per million tokens, with the highest percentage of a Tenant on top."""
 MAX_CALL_MICRO: Final = 11 * 10**8
 """100 USD, with the highest percentage of a Tenant on top."""
+PiecePrice = Annotated[int, Field(ge=0, le=MAX_CALL_MICRO)]
+
+
+_Label = Annotated[str, StringConstraints(max_length=128)]
+_DaySecond = Annotated[int, Field(ge=0, lt=86_400)]
 
 
 def _is_unset(value: object) -> bool:
-    return value is None or value == 0 or value == ()
+    return value is None or value == 0 or value in ("", ())
+
+
+def _is_absent(value: object) -> bool:
+    return value is None
 
 
 class Rate(Part):
-    """What a model costs the tenant: micro-USD per million tokens, and micro-USD per call.
+    """What a model costs the tenant: micro-USD per million tokens, and micro-USD per call or piece.
 
     model is lower case, as price lists name it. provider None holds for those that no other rate of the model names. It holds for calls sent
-    from starts_at up to but without ends_at, microseconds since 1970, with more input than above_input_tokens. cached is the price of
-    input from the provider's cache, output that of everything the model writes.
+    from starts_at up to but without ends_at, microseconds since 1970, with more input than above_input_tokens; of a service tier and a region
+    ("" is the standard tier, and every region that has no rate), and within hours of each day in UTC, seconds of its start and end.
+
+    cached is the price of input from the provider's cache, output that of what an answer shows. None of the others: cache_write and tool_prompt
+    cost as input, cache_write_hour as cache_write, reasoning as output; sound and pieces have no price.
     """
 
     model: Model
@@ -38,7 +51,18 @@ class Rate(Part):
     input: Price
     cached: Price
     output: Price
-    call: Annotated[int, Field(ge=0, le=10**8, exclude_if=_is_unset)] = 0
+    call: Annotated[PiecePrice, Field(exclude_if=_is_unset)] = 0
+    tier: Annotated[_Label, Field(exclude_if=_is_unset)] = ""
+    region: Annotated[_Label, Field(exclude_if=_is_unset)] = ""
+    hours: Annotated[tuple[_DaySecond, _DaySecond] | None, Field(exclude_if=_is_absent)] = None
+    cache_write: Annotated[Price | None, Field(exclude_if=_is_absent)] = None
+    cache_write_hour: Annotated[Price | None, Field(exclude_if=_is_absent)] = None
+    tool_prompt: Annotated[Price | None, Field(exclude_if=_is_absent)] = None
+    reasoning: Annotated[Price | None, Field(exclude_if=_is_absent)] = None
+    audio_input: Annotated[Price | None, Field(exclude_if=_is_absent)] = None
+    audio_output: Annotated[Price | None, Field(exclude_if=_is_absent)] = None
+    web_search: Annotated[PiecePrice | None, Field(exclude_if=_is_absent)] = None
+    web_fetch: Annotated[PiecePrice | None, Field(exclude_if=_is_absent)] = None
 
 
 class ToolRate(Part):
@@ -52,7 +76,7 @@ class ToolRate(Part):
     name: NamePattern
     starts_at: Annotated[int, Field(ge=0, exclude_if=_is_unset)] = 0
     ends_at: Annotated[int | None, Field(ge=0, exclude_if=_is_unset)] = None
-    call: Annotated[int, Field(ge=0, le=MAX_CALL_MICRO)] | None
+    call: PiecePrice | None
     pays_errors: bool = True
 
 

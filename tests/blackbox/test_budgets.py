@@ -208,6 +208,45 @@ def test_the_refusal_says_what_is_spent_and_is_not_repeated_by_the_sdks(
     assert relay.metrics().total("relay_rejections_total", reason="budget_spent") == before + 2
 
 
+@pytest.mark.parametrize(
+    ("rates", "behaviour", "cost"),
+    [
+        (
+            (RATE.model_copy(update={"output": 0, "cache_write": 50_000_000}),),
+            {"prompt_tokens": 20, "cache_write_tokens": 20},
+            20 * 50_000_000,
+        ),
+        (
+            (RATE, RATE.model_copy(update={"tier": "priority", "output": 36_000_000})),
+            {"service_tier": "priority"},
+            3 * CALL,
+        ),
+    ],
+    ids=["cache writes", "priority tier"],
+)
+def test_what_calls_cost_beside_plain_tokens_does_not_pass_a_hard_budget(
+    ledger: LedgerProcess,
+    pod: ServeBy,
+    stable: Upstream,
+    rates: tuple[Rate, ...],
+    behaviour: dict[str, Any],
+    cost: int,
+) -> None:
+    give_budget(ledger, 20)
+    stable.behave(completion_tokens=TOKENS, **behaviour)
+    relay = pod("a", bounded(rates=rates))
+    with ThreadPoolExecutor(60) as callers:
+        codes = Counter(callers.map(call_as_a_client, [relay] * 60))
+    assert codes[""] + codes[FINAL] == 60
+    assert 0 < codes[""] * cost <= 20 * CALL, codes
+    eventually(
+        lambda: standing(ledger).standings[0].spent,
+        lambda spent: spent == codes[""] * cost,
+        what="what the calls cost, and not what was reserved",
+        within_seconds=PATIENCE,
+    )
+
+
 def test_what_a_killed_pod_had_leased_comes_back(ledger: LedgerProcess, pod: ServeBy) -> None:
     give_budget(ledger, 10)
     killed, other = pod("killed"), pod("other")

@@ -85,8 +85,12 @@ class Behaviour(BaseModel):
     prompt_tokens: Annotated[int, Field(ge=0)] | None = None
     """Reported input tokens; None estimates one per four bytes of the request body."""
     cached_tokens: Annotated[int, Field(ge=0)] = 0
+    cache_write_tokens: Annotated[int, Field(ge=0)] = 0
+    """Of the input, as written into a cache; no more than there is."""
     reasoning_tokens: Annotated[int, Field(ge=0)] = 0
     """Reported on top of completion_tokens, never sent as text, as reasoning models do."""
+    service_tier: Annotated[str, Field(max_length=64)] | None = None
+    """What unary answers of chat say they were served in; None says nothing."""
     report_usage: bool = True
     """False omits usage everywhere, as some providers do."""
     stream_bytes: Annotated[int, Field(ge=0, le=1 << 40)] = 0

@@ -25,11 +25,11 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
+from relay_contract.billing.service_tiers import STANDARD
 from relay_contract.billing.token_buckets import Bucket
 from relay_ledger.money.amounts import MAX_PRICE_MICRO, rounded_micro_usd
 from relay_ledger.prices.price_file import BILLED_LIKE
 from relay_ledger.prices.price_list import (
-    STANDARD,
     DailyHours,
     InvalidPrices,
     PieceName,

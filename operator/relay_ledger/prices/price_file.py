@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from relay_contract.billing.service_tiers import normal_tier
 from relay_contract.billing.token_buckets import MAX_TOKENS, Bucket
 from relay_contract.tools.manifest import ServerName
 from relay_contract.tools.patterns import NamePattern
@@ -35,7 +36,6 @@ from relay_ledger.prices.price_list import (
     PriceList,
     ToolPrice,
     normal_model,
-    normal_tier,
 )
 
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024

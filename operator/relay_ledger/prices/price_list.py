@@ -9,8 +9,6 @@ from typing import Any, Final, Literal
 
 from relay_contract.billing.token_buckets import Bucket, Unit
 
-STANDARD: Final = "standard"
-_STANDARD_NAMES: Final = frozenset({"", "standard", "default", "auto", "on_demand"})
 DAY_SECONDS: Final = 24 * 3600
 PieceName = Unit | Literal["call"]
 
@@ -22,12 +20,6 @@ class InvalidPrices(ValueError):
 def normal_model(name: str) -> str:
     """Returns the name by which a model is looked up: lower case, without spaces around. Nothing else is guessed."""
     return name.strip().lower()
-
-
-def normal_tier(name: str | None) -> str:
-    """Returns the service tier; providers have several words for the usual one."""
-    tier = (name or "").strip().lower()
-    return STANDARD if tier in _STANDARD_NAMES else tier
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from relay_contract.billing.service_tiers import normal_tier
 from relay_contract.billing.token_buckets import BilledUnits, TokenBuckets
 from relay_ledger.money.amounts import PICOS_PER_MICRO
-from relay_ledger.prices.price_list import PriceEntry, PriceList, normal_model, normal_tier
+from relay_ledger.prices.price_list import PriceEntry, PriceList, normal_model
 
 WithoutPrice = Literal["model", "time", "tier", "dimension", "tool"]
 """model: no entry names it. time: none did then. tier: not in the service tier it was served in. dimension: tokens or pieces

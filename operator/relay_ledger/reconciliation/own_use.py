@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from relay_contract.billing.attempt_event import AttemptClosed
+from relay_contract.billing.service_tiers import STANDARD, normal_tier
 from relay_contract.billing.token_buckets import Bucket, TokenBuckets
-from relay_ledger.prices.price_list import STANDARD, normal_model, normal_tier
+from relay_ledger.prices.price_list import normal_model
 from relay_ledger.reconciliation.comparison import Cause, Evidence
 from relay_ledger.reconciliation.provider_report import TOKENS, Tokens
 from relay_ledger.reconciliation.reported_tiers import ReportedTiers

@@ -11,9 +11,9 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal, get_args
 
+from relay_contract.billing.service_tiers import STANDARD, normal_tier
 from relay_ledger.money.amounts import PICOS
 from relay_ledger.periods.zones import SECOND, utc_text
-from relay_ledger.prices.price_list import STANDARD, normal_tier
 from relay_ledger.reconciliation.reported_tiers import ReportedTiers, reported_tiers
 
 Dialect = Literal["openai", "anthropic"]

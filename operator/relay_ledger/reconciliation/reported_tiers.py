@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from relay_ledger.prices.price_list import STANDARD, normal_tier
+from relay_contract.billing.service_tiers import STANDARD, normal_tier
 
 NOT_TOLD_APART: Final = ""
 """The group of all tokens whose tier the report does not tell."""

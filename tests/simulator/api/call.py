@@ -35,12 +35,13 @@ class BadCall(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as a provider reports them; completion includes reasoning, prompt includes cached."""
+    """Tokens as a provider reports them; completion includes reasoning, prompt includes cached and cache_write."""
 
     prompt: int
     completion: int
     cached: int = 0
     reasoning: int = 0
+    cache_write: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,7 @@ def usage_of(call: Call, behaviour: Behaviour) -> Usage:
         completion=output_tokens(call, behaviour) + behaviour.reasoning_tokens,
         cached=min(behaviour.cached_tokens, estimated),
         reasoning=behaviour.reasoning_tokens,
+        cache_write=min(behaviour.cache_write_tokens, estimated),
     )
 
 

@@ -30,7 +30,7 @@ def usage_object(usage: Usage) -> dict[str, Any]:
         "total_tokens": usage.prompt + usage.completion,
         "prompt_tokens_details": {
             "cached_tokens": usage.cached,
-            "cache_write_tokens": 0,
+            "cache_write_tokens": usage.cache_write,
             "audio_tokens": 0,
         },
         "completion_tokens_details": {
@@ -121,6 +121,8 @@ def _unary(
     }
     if behaviour.report_usage:
         answer["usage"] = usage_object(usage_of(call, behaviour))
+    if behaviour.service_tier is not None:
+        answer["service_tier"] = behaviour.service_tier
     return orjson.dumps(answer)
 
 

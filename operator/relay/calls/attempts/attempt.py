@@ -93,6 +93,7 @@ class Attempt(ResponseReceiver):
         "answer",
         "call",
         "client_gone",
+        "closing",
         "consumer",
         "ended_at",
         "first_byte_at",
@@ -144,6 +145,7 @@ class Attempt(ResponseReceiver):
         self._overhead_seconds = 0.0
         # what the ledger's record of the end refers to; empty without one, and once it is written
         self._opening = b""
+        self.closing: Closing | None = None
         self._delivered = False
         self._counted = self._estimates = False
         self._used: Tokens | None = None
@@ -576,7 +578,7 @@ class Attempt(ResponseReceiver):
             tokens=tokens,
         )
         tier = usage.service_tier if isinstance(usage, BilledUsage) else None
-        closing = Closing(
+        closing = self.closing = Closing(
             elapsed=int((now - self.started_at) * 1_000_000),
             outcome=outcome,
             status=self.status if 100 <= self.status <= 599 else 0,

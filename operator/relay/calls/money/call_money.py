@@ -6,15 +6,22 @@ from typing import Final, final
 
 from relay.accounting.usage_event import UsageEvent
 from relay.budgets.purse import MoneyHold, Shortage, Shortfall, Slice
+from relay.budgets.rate_card import Counts, RateCard
 from relay.budgets.session_caps import SessionUse, reached
 from relay.budgets.spender import Spender
 from relay.calls.attempts.call import Call
+from relay.calls.money.asked_service import ANYTHING, AskedService, asked_service
 from relay.dialect.refusals import Refusal
+from relay.dialect.reported_usage import Tokens
+from relay.dialect.usage.billed_usage import BilledUsage, counts_of
+from relay.outbox.attempt_closing import Closing, Name
 from relay.routing.routes import Target
 
 RETRY_SECONDS: Final = 1.0
 """A slice that was asked for is there by then."""
 _PICOS: Final = 10**12
+_SERVICE_PARAMETERS: Final = frozenset({b"service_tier", b"speed"})
+"""A target that gets a call without them serves it as it serves calls that ask for nothing."""
 
 
 @final
@@ -33,23 +40,17 @@ class CallMoney:
         self._cost = 0
         self._tokens = 0
 
-    def count(self, call: Call, target: Target, event: UsageEvent) -> None:
-        """Notes what an attempt used; the tenant pays for the one whose answer its caller got, which is the last."""
+    def count(self, call: Call, target: Target, event: UsageEvent, closing: Closing | None) -> None:
+        """Notes what an attempt used; the tenant pays for the one whose answer its caller got, which is the last.
+
+        closing is what the ledger is told of it, None where it is told nothing.
+        """
         tokens = event.tokens
         self._cost = 0
         if tokens is None:
             return
         self._tokens += tokens.input + tokens.output
-        cost = self._spender.card.cost(
-            target.provider,
-            target.model,
-            call.body.model,
-            self._wall,
-            input_tokens=tokens.input,
-            cached_tokens=tokens.cached,
-            output_tokens=tokens.output,
-        )
-        self._cost = max(cost, 0)
+        self._cost = _cost(self._spender.card, call, target, self._wall, tokens, closing)
 
     def settle(self) -> None:
         """Books what the call has cost, once."""
@@ -110,22 +111,74 @@ def _session_use(spender: Spender, session: bytes | None) -> SessionUse | None:
 
 def _most(call: Call, targets: tuple[Target, ...], wall: int) -> int:
     """Returns the cost at the dearest of the targets, -1 if one has no price."""
-    estimate, most = call.estimate, 0
+    card, estimate, most = call.tenant.spender.card, call.estimate, 0
     bound = estimate.bound.tokens
+    asked: AskedService | None = None
     for target in targets:
-        cost = call.tenant.spender.card.cost(
-            target.provider,
-            target.model,
-            call.body.model,
+        names = target.provider, target.model, call.body.model
+        service = ANYTHING
+        if card.asks_for_service(*names) and _SERVICE_PARAMETERS.isdisjoint(
+            target.dropped_parameters
+        ):
+            service = asked = asked or asked_service(call.body)
+        cost = card.most(
+            *names,
             wall,
             input_tokens=estimate.input_tokens,
-            cached_tokens=0,
             output_tokens=estimate.output_tokens if bound is None else bound,
+            may_be_served_in=service.may_be_served_in,
+            sound=service.sound or estimate.attachments > 0,
         )
         if cost < 0:
             return -1
         most = max(most, cost)
     return most
+
+
+def _cost(
+    card: RateCard,
+    call: Call,
+    target: Target,
+    wall: int,
+    tokens: Tokens,
+    closing: Closing | None,
+) -> int:
+    """Returns what an attempt cost as it was served. Where that has no price it is the most that so many tokens can cost: never nothing."""
+    counts, region = _plain_counts(tokens), None
+    model, tier = target.model, None
+    if closing is not None:
+        model, tier = _text(closing.answered_model) or model, _text(closing.service_tier)
+        if closing.usage is not None:
+            counts = counts_of(closing.usage)
+            region = None if isinstance(closing.usage, bytes) else closing.usage.region
+    cost = card.cost(
+        target.provider, model, call.body.model, wall, counts, tier=tier, region=region
+    )
+    if cost >= 0:
+        return cost
+    most = card.most(
+        target.provider,
+        target.model,
+        call.body.model,
+        wall,
+        input_tokens=tokens.input,
+        output_tokens=tokens.output,
+    )
+    return max(most, 0)
+
+
+def _plain_counts(tokens: Tokens) -> Counts:
+    return counts_of(
+        BilledUsage(
+            input=max(tokens.input - tokens.cached, 0),
+            cache_read=tokens.cached,
+            output=tokens.output,
+        )
+    )
+
+
+def _text(name: Name) -> str | None:
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else name
 
 
 def _refused(shortfall: Shortfall, cost: int) -> MoneyRefused:

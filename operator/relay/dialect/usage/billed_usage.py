@@ -99,6 +99,11 @@ class BilledUsage:
         return "range" if everything > MAX_TOKENS else None
 
 
+def counts_of(usage: BilledUsage | bytes) -> tuple[int, ...]:
+    """Returns tokens and units in their order, of a usage that is in no doubt or packed."""
+    return PACKED.unpack(usage if isinstance(usage, bytes) else usage.packed())[:-1]
+
+
 Reading = BilledUsage | Doubt | None
 """The buckets, or why the usage is not to be taken as it is; None where nothing was reported, which is not zero."""
 

@@ -133,7 +133,7 @@ def of_tenant(
         return _priced(
             False,
             Reason.TOO_MANY_PRICES,
-            f"PriceList {price_list} has more prices than relays can reckon by ({MAX_RATES} that hold in general); they have none of these "
+            f"PriceList {price_list} has more prices than relays can reckon by ({MAX_RATES}); they have none of these "
             f"models and tools: {named(left_out)}. While a budget, credit or sessionCaps.amount bounds the Tenant, calls for them are refused; take "
             "prices of the past out of the list, or name one with the Tenant's own models and servers alone",
         )

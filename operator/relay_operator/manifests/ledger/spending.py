@@ -1,14 +1,15 @@
 """What bounds a tenant's spending, as its relays get it and as the ledger does.
 
-A relay reckons with the prices of the standard tier, of no region and of all hours; the ledger books by what was served.
+A relay has all prices of the list: it reserves the dearest that a call can come to, and settles by those that the ledger books by.
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from relay_contract import spending as contract
 from relay_contract.billing.budget import BudgetTerms, CreditTerms, TenantBudget
+from relay_contract.billing.service_tiers import STANDARD, normal_tier
 from relay_contract.spending import MAX_RATES, Rate, Spending, ToolRate
 from relay_contract.tools.patterns import STAR
 from relay_operator.api.tenant import Billing, Tenant
@@ -16,7 +17,6 @@ from relay_operator.manifests.ledger import books
 from relay_operator.manifests.ledger.money import PICOS_PER_MICRO, micro_usd
 
 Fields = Mapping[str, Any]
-_STANDARD: Final = frozenset({"", "standard", "default"})
 
 
 def spending(
@@ -92,7 +92,7 @@ def charge_rates(price_list: Fields, percent: int) -> tuple[tuple[Rate, ...], tu
     has no room. Of those it has no rate: with some of their rates calls would be reckoned at wrong prices.
     """
     by_model: dict[str, list[Rate]] = {}
-    for entry in filter(_is_plain, books.charge_prices("", price_list, percent)["entries"]):
+    for entry in books.charge_prices("", price_list, percent)["entries"]:
         for model in filter(None, entry["models"]):
             rate = _rate(entry, model)
             by_model.setdefault(rate.model, []).append(rate)
@@ -140,16 +140,10 @@ def _tool_rate(entry: Fields, name: str) -> ToolRate:
     )
 
 
-def _is_plain(entry: Fields) -> bool:
-    tier = str(entry.get("serviceTier") or "").lower()
-    return tier in _STANDARD and not entry.get("region") and not entry.get("hours")
-
-
 def _rate(entry: Fields, model: str) -> Rate:
     prices, pieces = entry.get("prices") or {}, entry.get("perPiece") or {}
-    read = micro_usd(prices.get("input") or "0")
-    written = max(micro_usd(prices.get(name) or "0") for name in ("output", "reasoning"))
-    cached = prices.get("cacheRead")
+    tier = normal_tier(entry.get("serviceTier"))
+    read, cached = _price(prices, "input") or 0, _price(prices, "cacheRead")
     return Rate(
         model=model.strip().lower(),
         provider=entry.get("provider") or None,
@@ -157,10 +151,36 @@ def _rate(entry: Fields, model: str) -> Rate:
         ends_at=_micros(entry.get("until")),
         above_input_tokens=entry.get("aboveInputTokens") or 0,
         input=read,
-        cached=read if cached is None else micro_usd(cached),
-        output=written,
-        call=micro_usd(pieces.get("call") or "0"),
+        cached=read if cached is None else cached,
+        output=_price(prices, "output") or 0,
+        call=_price(pieces, "call") or 0,
+        tier="" if tier == STANDARD else tier,
+        region=entry.get("region") or "",
+        hours=_seconds_of_day(entry.get("hours")),
+        cache_write=_price(prices, "cacheWrite"),
+        cache_write_hour=_price(prices, "cacheWriteHour"),
+        tool_prompt=_price(prices, "toolPrompt"),
+        reasoning=_price(prices, "reasoning"),
+        audio_input=_price(prices, "audioInput"),
+        audio_output=_price(prices, "audioOutput"),
+        web_search=_price(pieces, "webSearch"),
+        web_fetch=_price(pieces, "webFetch"),
     )
+
+
+def _price(amounts: Fields, name: str) -> int | None:
+    text = amounts.get(name)
+    return None if text is None else micro_usd(text)
+
+
+def _seconds_of_day(hours: Fields | None) -> tuple[int, int] | None:
+    if hours is None:
+        return None
+    start, end = (
+        int(hour) * 3600 + int(minute) * 60
+        for hour, minute in (str(hours[name]).split(":") for name in ("start", "end"))
+    )
+    return start, end
 
 
 def _micros(moment: Any) -> int | None:

@@ -60,9 +60,11 @@ def test_a_hard_budget_comes_with_the_rates_to_reserve_by() -> None:
         Rate(
             model="gpt-4.1", input=2_000_000, cached=2_000_000, output=8_000_000, starts_at=DECEMBER
         ),
+        Rate(model="gpt-4.1", input=1_000_000, cached=1_000_000, output=4_000_000, tier="flex"),
     ]
     (other,) = (one for one in told.rates if one.model == "o3")
-    assert (other.provider, other.output, other.call) == ("azure", 5_000_000, 10_000)
+    assert (other.provider, other.output, other.reasoning) == ("azure", 4_000_000, 5_000_000)
+    assert other.call == 10_000
 
 
 def test_the_tenants_percentage_is_in_its_rates() -> None:
@@ -114,6 +116,27 @@ def test_the_ledger_is_told_amounts_and_thresholds() -> None:
     assert told.credit.alert_below_pico == (10**12,)
 
 
+def test_rates_have_every_dimension_of_a_price() -> None:
+    price = {
+        "serviceTier": "Priority",
+        "region": "eu",
+        "hours": {"start": "16:30", "end": "00:30"},
+        "perMillionTokens": {"input": "1", "output": "4", "cacheWrite": "2", "audioInput": "9"},
+        "perPiece": {"webSearch": "0.01"},
+    }
+    models = [{"name": "claude", "prices": [price]}]
+    ((rate,), _) = charge_rates({"currency": "USD", "models": models}, 0)
+    assert (rate.tier, rate.region, rate.hours) == ("priority", "eu", (59_400, 1_800))
+    assert (rate.cache_write, rate.cache_write_hour) == (2_000_000, None)
+    assert (rate.audio_input, rate.web_search) == (9_000_000, 10_000)
+
+
+def test_the_dearest_prices_with_the_highest_percentage_fit_a_rate() -> None:
+    prices = [{"perMillionTokens": {"input": "1000"}, "perPiece": {"call": "100"}}]
+    ((rate,), _) = charge_rates({"models": [{"name": "m", "prices": prices}]}, 1000)
+    assert (rate.input, rate.call) == (11_000_000_000, 1_100_000_000)
+
+
 def test_a_model_that_the_document_has_no_room_for_is_left_out_whole_and_named() -> None:
     def model(name: str, prices: int) -> dict[str, Any]:
         dates = [f"20{10 + number}-01-01" for number in range(prices + 1)]
@@ -125,12 +148,12 @@ def test_a_model_that_the_document_has_no_room_for_is_left_out_whole_and_named()
             ],
         }
 
-    models = [*(model(f"model-{number:02}", 12) for number in range(22)), model("one", 1)]
+    models = [*(model(f"model-{number:02}", 12) for number in range(43)), model("one", 1)]
     rates, left_out = charge_rates({"currency": "USD", "models": models}, 10)
-    # 21 models of twelve prices are 252: the next one does not fit, a small one after it does
-    assert left_out == ("model-21",)
-    assert len(rates) == 253
-    assert {rate.model for rate in rates} == {f"model-{n:02}" for n in range(21)} | {"one"}
+    # 42 models of twelve prices are 504: the next one does not fit, a small one after it does
+    assert left_out == ("model-42",)
+    assert len(rates) == 505
+    assert {rate.model for rate in rates} == {f"model-{n:02}" for n in range(42)} | {"one"}
     assert charge_rates(LIST, 0)[1] == ()
 
 
