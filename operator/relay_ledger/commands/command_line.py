@@ -20,13 +20,14 @@ from relay_ledger.commands import (
     reconcile_command,
     report_command,
     statement_command,
-    tools_command,
 )
 from relay_ledger.commands.alert_commands import NobodyKnown
 from relay_ledger.commands.credit_commands import CreditRefused
 from relay_ledger.commands.past import act_commands, baseline_commands
 from relay_ledger.commands.provider_api import ProviderRefused
 from relay_ledger.commands.reconcile_command import NothingReported, NotSettled
+from relay_ledger.commands.records import attempts_command, tools_command
+from relay_ledger.commands.records.attempts_command import NoSuchAttempt
 from relay_ledger.commands.serve import serve
 from relay_ledger.commands.statement_command import SeveralPages
 from relay_ledger.money.amounts import NotAnAmount
@@ -51,7 +52,7 @@ _WRONG_QUESTIONS: Final = (
     *(NoRate, NoSuchTenant, NotDue, PostingsGone, TermsRefused),
     *(UnreadableReport, ProviderRefused, UnreadableHistory),
     *(BadQuestion, CreditRefused, NothingReported, NotSettled, BaselineRefused, NobodyKnown),
-    SeveralPages,
+    *(SeveralPages, NoSuchAttempt),
 )
 
 SECRETS: Final = Path("/etc/relay-ledger/secrets")
@@ -97,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     tools_command.add_arguments(
         commands.add_parser("tools", help="say who called what of tool servers, and how it ended")
+    )
+    attempts_command.add_arguments(
+        commands.add_parser("attempts", help="list single attempts, by time, tenant or request id")
     )
     reconcile_command.add_arguments(
         commands.add_parser("reconcile", help="compare with a provider's usage and cost reports")
@@ -159,6 +163,7 @@ def _run(options: argparse.Namespace) -> int:
 _READERS: Final[Mapping[str, Callable[[argparse.Namespace, str], int]]] = {
     "acts": act_commands.run,
     "alerts": alert_commands.run,
+    "attempts": attempts_command.run,
     "baseline": baseline_commands.run,
     "audit": audit.run,
     "reconcile": reconcile_command.run,

@@ -1,12 +1,17 @@
 """Options that several commands share: times (a month or two moments, of a time zone), and what a report goes by."""
 
 import argparse
+import re
 from collections.abc import Callable, Collection
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from relay_ledger.periods.moments import Moments, NotATime
 from relay_ledger.periods.months import Month, NotAMonth, month_period, read_month
 from relay_ledger.periods.zones import UnknownZone, zone
+
+_LABEL: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,256}")
+"""relay_contract.billing.attempt_event.Label; half of a character is in no record."""
 
 
 def month(value: str) -> Month:
@@ -53,5 +58,23 @@ def some_of(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:
         if len(set(names)) < len(names) or not set(names) <= set(known):
             raise argparse.ArgumentTypeError(f"name some of {', '.join(known)}, each once")
         return names
+
+    return read
+
+
+def label(value: str) -> str:
+    """Reads what others wrote into a record, as an option."""
+    if _LABEL.fullmatch(value) is None:
+        raise argparse.ArgumentTypeError("it is a text of 1 to 256 characters, without controls")
+    return value
+
+
+def number_to(most: int) -> Callable[[str], int]:
+    """Returns a reader of an option that is a number from 1 to this one."""
+
+    def read(value: str) -> int:
+        if not value.isascii() or not value.isdigit() or not 1 <= int(value[:10]) <= most:
+            raise argparse.ArgumentTypeError(f"it is a number from 1 to {most}")
+        return int(value)
 
     return read

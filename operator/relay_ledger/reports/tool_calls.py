@@ -1,7 +1,5 @@
 """Who called what of tool servers, under which rule, with which outcome and for how much: sums of groups or single calls, as a table, CSV or JSON."""
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +8,7 @@ from typing import Any, Final
 from relay_contract.billing.tool_call import CARRIED_OUT
 from relay_ledger.money.amounts import usd_text
 from relay_ledger.periods.zones import utc_text
-from relay_ledger.reports.text_cells import cell
+from relay_ledger.reports.text_cells import columns, csv_of
 
 BY: Final = {
     "tenant": "tenant_uid",
@@ -119,7 +117,7 @@ def _figures(sums: Sequence[ToolSum]) -> dict[str, int | str]:
 def sums_csv(sums: Sequence[ToolSum], by: Sequence[str]) -> str:
     """Returns a row for each group."""
     rows = tool_rows(sums, by)
-    return _csv((*by, *FIGURES), ([*map(cell, row.names), *row.figures.values()] for row in rows))
+    return csv_of((*by, *FIGURES), ([*row.names, *row.figures.values()] for row in rows))
 
 
 def sums_json(sums: Sequence[ToolSum], by: Sequence[str], *, start: int, end: int) -> str:
@@ -132,12 +130,12 @@ def sums_table(sums: Sequence[ToolSum], by: Sequence[str]) -> str:
     """Returns the groups and their sum in columns."""
     rows = [[*row.names, *map(str, row.figures.values())] for row in tool_rows(sums, by)]
     total = ["total", *[""] * (len(by) - 1), *map(str, total_of(sums).values())]
-    return _columns([[*by, *FIGURES], *rows, total], texts=len(by))
+    return columns([[*by, *FIGURES], *rows, total], texts=len(by))
 
 
 def each_csv(calls: Iterable[Mapping[str, Any]]) -> str:
     """Returns a row for each call."""
-    return _csv(EACH, ([_cell(value) for value in call.values()] for call in map(_told, calls)))
+    return csv_of(EACH, (list(_told(call).values()) for call in calls))
 
 
 def each_json(calls: Iterable[Mapping[str, Any]], *, start: int, end: int) -> str:
@@ -148,7 +146,7 @@ def each_json(calls: Iterable[Mapping[str, Any]], *, start: int, end: int) -> st
 def each_table(calls: Iterable[Mapping[str, Any]]) -> str:
     """Returns a line for each call."""
     rows = [[str(value) for value in _told(call).values()] for call in calls]
-    return _columns([list(EACH), *rows], texts=len(EACH))
+    return columns([list(EACH), *rows], texts=len(EACH))
 
 
 def _told(call: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,32 +162,6 @@ def _told(call: Mapping[str, Any]) -> dict[str, Any]:
     return dict(zip(EACH, values, strict=True))
 
 
-def _cell(value: Any) -> Any:
-    return cell(value) if isinstance(value, str) else value
-
-
-def _csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\r\n")
-    table.writerow(names)
-    table.writerows(rows)
-    return out.getvalue()
-
-
 def _json(start: int, end: int, **content: Any) -> str:
     report = {"start": utc_text(start), "end": utc_text(end), **content}
     return json.dumps(report, ensure_ascii=False, indent=2) + "\n"
-
-
-def _columns(rows: Sequence[Sequence[str]], *, texts: int) -> str:
-    """Puts cells below one another: texts to the left, numbers to the right. What is empty is a dash."""
-    shown = [[value or "-" for value in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    lines = [
-        "  ".join(
-            value.ljust(width) if place < texts else value.rjust(width)
-            for place, (value, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in shown
-    ]
-    return "\n".join(lines) + "\n"

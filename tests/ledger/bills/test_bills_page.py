@@ -40,7 +40,7 @@ BLOCKS = [block for block in blocks_of(PAGE) if block.fate is not None]
 
 
 def test_the_page_has_blocks() -> None:
-    assert len(BLOCKS) == 7
+    assert len(BLOCKS) == 8
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.place)

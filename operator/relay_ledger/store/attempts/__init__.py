@@ -1,0 +1,1 @@
+"""Single attempts, and lines that became none."""
