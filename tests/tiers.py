@@ -46,8 +46,10 @@ class Tier:
 
 
 _AFTERWARDS: Final = "tests/e2e/afterwards"
+_FILE_BY_FILE: Final = ("--dist", "loadfile", "--no-loadscope-reorder")
+"""What a file's tests share is made once, in one of the processes."""
 _TWO_CLUSTERS: Final = (
-    *("--dist", "loadfile", "--no-loadscope-reorder"),
+    *_FILE_BY_FILE,
     *("--durations", "40", "--durations-min", "10"),
     *("--ignore", _AFTERWARDS),
 )
@@ -62,8 +64,15 @@ TIERS: Final = (
     Tier("unit", "tests/unit", measured=True, processes=2, examples="quick"),
     Tier("ledger", "tests/ledger", frozenset({Need.POSTGRESQL}), measured=True, processes=2),
     Tier("chart", "tests/chart", frozenset({Need.CLUSTER}), processes=2),
-    Tier("image", "tests/image", frozenset({Need.CLUSTER})),
-    Tier("contract", "tests/contract", frozenset({Need.CLUSTER}), measured=True),
+    Tier("image", "tests/image", frozenset({Need.CLUSTER}), processes=2, options=_FILE_BY_FILE),
+    Tier(
+        "contract",
+        "tests/contract",
+        frozenset({Need.CLUSTER}),
+        measured=True,
+        processes=2,
+        options=_FILE_BY_FILE,
+    ),
     Tier("blackbox", "tests/blackbox", processes=2, repeats=True),
     Tier("compiled", "tests/blackbox", frozenset({Need.COMPILED_RELAY}), processes=2, clocks=True),
     Tier(

@@ -41,6 +41,10 @@ def test_the_chart_passes_lint() -> None:
     assert done.returncode == 0, done.stdout
 
 
+SPREAD = "operator.topologySpreadConstraints[0]."
+SHARD = "operator.shards[0]."
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -100,6 +104,13 @@ def test_the_chart_passes_lint() -> None:
         "commonAnnotations.relay-operator\\.dev/tiers=x",
         "operator.podLabels.relay-operator\\.dev/tenant=x",
         "operator.topologySpreadConstraints[0].maxSkew=1",
+        f"{SPREAD}topologyKey=zone,{SPREAD}maxSkew=1,{SPREAD}whenUnsatisfiable=Never",
+        "operator.affinity.podAntiAfinity.x=1",
+        f"{SHARD}name=a,{SHARD}tenantSelector=tier in premium",
+        f"{SHARD}name=a,{SHARD}tenantSelector=tier=a b",
+        "podMonitors.labels.release=a b",
+        "dashboards.labels.-grafana=1",
+        "alerts.objectLabels.release=a/b",
         "operator.resources.cpu=1",
         "operator.nodeSelector.zone[0]=a",
         "operator.nodeSelector.ssd=true",

@@ -13,6 +13,7 @@ import yaml
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 from tests.cluster.session.clients import Client
+from tests.contract import kinds
 
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import KubernetesApiServer
@@ -119,8 +120,7 @@ def rendered(helm: Client, *values: str) -> list[Manifest]:
 @contextmanager
 def installed(kubectl: Client, helm: Client, *values: str) -> Iterator[None]:
     """Installs the custom resources, roles and policies; takes the policies and roles away again."""
-    kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
-    kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    kinds.install(kubectl)
     system = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}}
     objects = rendered(helm, *values)
     kubectl.apply(system, *objects)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.cluster.session.clients import Client
 from tests.contract import admission_scene as scene
+from tests.contract import kinds
 from tests.contract.admission_scene import Account, Manifest
 from tests.contract.tenancy_attempts import (
     ENDPOINTS,
@@ -46,7 +47,7 @@ def home(kubectl: Client, helm: Client) -> Iterator[str]:
             _rights("makers-of-namespaces", "", "namespaces"),
             ENDPOINTS,
         )
-        kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        kinds.wait_for_all(kubectl)
         kubectl.apply(_bound_everywhere("other-operators", "everything"))
         kubectl.apply(_bound_everywhere("makers-of-namespaces", "makers-of-namespaces"))
         try:

@@ -1,0 +1,33 @@
+"""The custom resource definitions, installed until the API server serves them."""
+
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.session.clients import Client
+from tests.demo.commands import wait_until
+
+CRDS = Path(__file__).resolve().parents[2] / "crds"
+
+
+def install(kubectl: Client) -> None:
+    """Applies the definitions, and waits until all are in force."""
+    kubectl("apply", "--server-side", "-f", str(CRDS))
+    wait_for_all(kubectl)
+
+
+def wait_for_all(kubectl: Client) -> None:
+    """Waits until every definition in the cluster is in force; raises DemoFailed if that takes half a minute.
+
+    `kubectl wait` would not do: it fails on a definition whose status has no conditions yet.
+    """
+    wait_until(
+        "the definitions in force",
+        lambda: kubectl.json("get", "crd")["items"],
+        lambda definitions: all(map(_established, definitions)),
+        seconds=30,
+    )
+
+
+def _established(definition: dict[str, Any]) -> bool:
+    conditions = definition.get("status", {}).get("conditions") or []
+    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
