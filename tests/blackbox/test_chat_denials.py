@@ -79,8 +79,14 @@ def test_what_chat_is_denied_is_in_log_and_ledger_and_costs_nothing(
         )
         for line in written
     ]
-    attempts = booked(ledger, "SELECT event_id FROM postings WHERE side != 'tool'", 2)
-    assert len(attempts) == 2
+    # the usage of both calls says which manifest they were held to
+    attempts = booked(ledger, "SELECT manifest_revision FROM postings WHERE side != 'tool'", 2)
+    assert attempts == [(of_manifest,)] * 2
+    lines = ledger.rows("SELECT line FROM events")
+    assert {json.loads(line)["manifestRevision"] for (line,) in lines} == {of_manifest}
+    logged = [json.loads(line) for line in relay.output().splitlines() if '"usage"' in line]
+    assert [line["manifest_revision"] for line in logged] == [of_manifest] * 2
+    assert {line["call_id"] for line in logged} == {line["call_id"] for line in written[:2]}
     assert ledger.rows("SELECT 1 FROM postings WHERE side = 'tool'") == []
     assert ledger.quarantined() == 0
     metrics = relay.metrics()

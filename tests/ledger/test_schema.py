@@ -9,16 +9,20 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import event, text
+from sqlalchemy import event, insert, select, text
 from tests.ledger.postgresql_server import PostgresqlServer
-from tests.unit.relay_contract.billing.records import NOON
+from tests.unit.relay_contract.billing.records import NOON, closed
 
+from relay_ledger.booking.posting import posting_of
+from relay_ledger.booking.price_book import PriceBook
 from relay_ledger.store.books.month_sums import MonthSums
 from relay_ledger.store.databases import DatabaseMisconfigured, open_database, reading
+from relay_ledger.store.ledger import Ledger
 from relay_ledger.store.limits.budget_store import BudgetStore
 from relay_ledger.store.partitions import Partitions
+from relay_ledger.store.rows.posting_rows import row_of
 from relay_ledger.store.schema import NewerSchema, _config, upgrade
-from relay_ledger.store.tables import METADATA, PARTITIONED
+from relay_ledger.store.tables import METADATA, PARTITIONED, POSTINGS
 
 
 def _is_ours(thing: Any, name: str | None, kind: str, *_: object) -> bool:
@@ -60,6 +64,28 @@ def test_rows_of_an_older_ledger_stay(tmp_path: Path, postgresql: PostgresqlServ
         upgrade(engine)
         [one] = BudgetStore(engine).standings([], now=6).alerts
         assert (one.tenant_uid, one.alert.threshold, one.alert.crossed_at) == ("u", 50, 5)
+        engine.dispose()
+
+
+def test_postings_of_an_older_ledger_stay_and_name_no_manifest(
+    tmp_path: Path, postgresql: PostgresqlServer
+) -> None:
+    for address in (f"sqlite:///{tmp_path}/older.db", postgresql.create("older")):
+        engine = open_database(address)
+        with engine.begin() as connection:
+            command.upgrade(_config(connection), "0010")
+        Partitions(engine).ensure([NOON])
+        former, new = closed(attempt_id="former"), closed(manifest_revision="r7")
+        row = row_of(posting_of(former, PriceBook({}, ())), NOON)
+        del row["manifest_revision"]
+        with engine.begin() as connection:
+            connection.execute(insert(POSTINGS), [row])
+        upgrade(engine)
+        Ledger(engine).book("uid-a", [new], PriceBook({}, ()), now=NOON)
+        columns = (POSTINGS.c.event_id, POSTINGS.c.manifest_revision)
+        with reading(engine) as connection:
+            rows = [tuple(row) for row in connection.execute(select(*columns))]
+        assert sorted(rows) == sorted([(former.id, ""), (new.id, "r7")])
         engine.dispose()
 
 

@@ -49,7 +49,7 @@ class AttemptRecorder:
         self._metrics = metrics
         self._log = log
         self._records = records
-        self._subjects: dict[tuple[Target, Endpoint, str], Subject] = {}
+        self._subjects: dict[tuple[Target, Endpoint, str, str], Subject] = {}
         self.estimator = TokenEstimator()
         self.slo = SloCounters(tenant_uid)
 
@@ -66,15 +66,23 @@ class AttemptRecorder:
         key: str,
         model: str,
         model_label: str,
+        manifest_revision: str = "",
     ) -> Subject:
         """Returns the subject of a call's attempts at this target, which the call's route names."""
-        name = (target, endpoint, key)
+        # a call that began before the document in force may be held to another manifest
+        name = (target, endpoint, key, manifest_revision)
         subject = self._subjects.get(name)
         if subject is None:
             if len(self._subjects) >= REMEMBERED_SUBJECTS:
                 self._subjects = {}
             subject = self._subjects[name] = self._new_subject(
-                target, plan, endpoint=endpoint, key=key, model=model, model_label=model_label
+                target,
+                plan,
+                endpoint=endpoint,
+                key=key,
+                model=model,
+                model_label=model_label,
+                manifest_revision=manifest_revision,
             )
         return subject
 
@@ -87,6 +95,7 @@ class AttemptRecorder:
         key: str,
         model: str,
         model_label: str,
+        manifest_revision: str,
     ) -> Subject:
         side, fingerprint = target.destination.label, target.destination.fingerprint
         return Subject(
@@ -104,6 +113,7 @@ class AttemptRecorder:
             objectives=plan.objectives,
             series=self._metrics.attempts(plan.name, side, target.provider, model_label),
             slo=self.slo.side(plan.name, side, fingerprint),
+            manifest_revision=manifest_revision,
         )
 
     def opened(
@@ -204,6 +214,9 @@ def _record_names(records: AttemptWriter, subject: Subject) -> AttemptNames:
             "endpoint": subject.endpoint.value,
             "requestedModel": subject.model,
             "routedModel": subject.upstream_model,
+            **(
+                {"manifestRevision": subject.manifest_revision} if subject.manifest_revision else {}
+            ),
         }
     )
 

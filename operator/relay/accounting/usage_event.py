@@ -34,7 +34,7 @@ class Subject:
 
     Kept by the recorder and used again, so that an attempt is counted without building or looking up a name. objectives
     maps a signal to its limit in seconds, and signals are its items; model_label is the model as metrics name it, from a
-    bounded set. is_served says that callers get its answers. `names` belongs to the usage log: the subject as it writes it,
+    bounded set. manifest_revision is that of the tenant's tool manifest, empty without one. is_served says that callers get its answers. `names` belongs to the usage log: the subject as it writes it,
     None before the first line; record_names are the same for the ledger's records.
     """
 
@@ -43,6 +43,7 @@ class Subject:
         "fingerprint",
         "is_served",
         "key",
+        "manifest_revision",
         "model",
         "model_label",
         "names",
@@ -76,6 +77,7 @@ class Subject:
         objectives: Mapping[str, float],
         series: AttemptSeries,
         slo: SideCounters,
+        manifest_revision: str = "",
     ) -> None:
         self.tenant = tenant
         self.tenant_uid = tenant_uid
@@ -89,6 +91,7 @@ class Subject:
         self.model = model
         self.model_label = model_label
         self.upstream_model = upstream_model
+        self.manifest_revision = manifest_revision
         self.objectives = objectives
         self.signals = tuple(objectives.items())
         self.series = series

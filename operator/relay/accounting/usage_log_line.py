@@ -55,6 +55,7 @@ def _names(subject: Subject, pod: str) -> str:
         "provider": subject.provider,
         "model": subject.model,
         "upstream_model": subject.upstream_model,
+        "manifest_revision": subject.manifest_revision or None,
     }
     return orjson.dumps(names).decode()[1:-1]
 

@@ -9,8 +9,8 @@ from relay.outbox.record_format import NAMES, record_bytes, sealed
 
 MAX_LABEL: Final = 256
 """Characters of a label in a record (relay_contract.billing.attempt_event)."""
-MAX_NAMES_BYTES: Final = 9 * (4 * MAX_LABEL + 32)
-"""Of nine fields with their quotes and names; a character takes at most four bytes."""
+MAX_NAMES_BYTES: Final = 10 * (4 * MAX_LABEL + 32)
+"""Of ten fields with their quotes and names; a character takes at most four bytes."""
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 

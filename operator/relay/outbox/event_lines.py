@@ -56,6 +56,8 @@ _NAMED: Final = frozenset(
         "tenant",
     }
 )
+_MANIFEST: Final = "manifestRevision"
+"""Named by attempts of tenants that have a tool manifest."""
 _COUNTED_SOURCES: Final = tuple(source in COUNTED for source in SOURCES)
 
 
@@ -80,6 +82,7 @@ class _Kind:
         "endpoint",
         "fields",
         "key_name",
+        "manifest",
         "models",
         "provider",
         "relay",
@@ -93,6 +96,7 @@ class _Kind:
         self.attempt_prefix = "shadow-" if fields["side"] == "shadow" else ""
         self.endpoint = _piece(fields, "endpoint")
         self.key_name = _piece(fields, "keyName")
+        self.manifest = _piece(fields, _MANIFEST) if fields.get(_MANIFEST) else ""
         self.provider = _piece(fields, "provider")
         self.relay = _piece(fields, "relay")
         self.models = _piece(fields, "requestedModel", "route", "routedModel")
@@ -130,7 +134,7 @@ class EventLines:
             fields = orjson.loads(names)
         except orjson.JSONDecodeError as error:
             raise UnreadableRecord(f"names are no JSON: {error}") from error
-        if not isinstance(fields, dict) or fields.keys() != _NAMED:
+        if not isinstance(fields, dict) or fields.keys() - {_MANIFEST} != _NAMED:
             raise UnreadableRecord("names have other fields")
         if not all(isinstance(value, str) for value in fields.values()):
             raise UnreadableRecord("names are no texts")
@@ -188,6 +192,7 @@ class EventLines:
                 kind.endpoint,
                 f'"id":"{self._id(attempt_id, dispatched_at)}",',
                 kind.key_name,
+                kind.manifest,
                 f'"outcome":"{OUTCOMES[outcome]}","phase":"closed",',
                 kind.provider,
                 self._shared("region", body[region_start:region_end]),

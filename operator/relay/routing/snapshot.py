@@ -162,6 +162,11 @@ class Snapshot:
         """Returns what chat calls may offer a model; None where the tenant has no manifest, which leaves them as they are."""
         return None if self.tools is None else self.tools.chat
 
+    @property
+    def manifest_revision(self) -> str:
+        """Returns the revision of the tenant's tool manifest; empty without one."""
+        return "" if self.tools is None else self.tools.permissions.revision
+
     def all_upstreams(self) -> list[Upstream]:
         """Returns everything that calls are sent to: providers and tool servers."""
         servers = () if self.tools is None else self.tools.upstreams.values()

@@ -68,7 +68,7 @@ class Attempt(Part):
 
     call_id is the logical call, of which attempt_id is one attempt and `attempt` its number from 1. request_id is the caller's
     X-Request-ID, a label that proves nothing. requested_model is the caller's word, routed_model what the provider was asked
-    for. reserved_pico is the most that the attempt was expected to cost, at the prices of price_version; None where the
+    for. manifest_revision is that of the tenant's tool manifest that the call was held to; empty without one. reserved_pico is the most that the attempt was expected to cost, at the prices of price_version; None where the
     relay knew no price.
     """
 
@@ -91,6 +91,7 @@ class Attempt(Part):
     routed_model: Label
     stream: bool = False
     request_id: Label = ""
+    manifest_revision: Label = ""
     reserved_pico: PicoUsd | None = None
     price_version: Label | None = None
 

@@ -73,7 +73,7 @@ class Dimensions:
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """A row of the ledger. sequence counts the postings of one attempt from 1."""
+    """A row of the ledger. sequence counts the postings of one attempt from 1. manifest_revision is that of the tenant's tool manifest, empty without one."""
 
     tenant_uid: str
     event_id: str
@@ -84,6 +84,7 @@ class Posting:
     cost: Amount
     charge: Amount
     figures: Figures
+    manifest_revision: str = ""
 
 
 def posting_of(closed: AttemptClosed, book: PriceBook, *, sequence: int = 1) -> Posting:
@@ -110,6 +111,7 @@ def posting_of(closed: AttemptClosed, book: PriceBook, *, sequence: int = 1) -> 
             **dict(closed.units.counts()),
             **money_figures(cost, charge, closed.reserved_pico),
         },
+        manifest_revision=closed.manifest_revision,
     )
 
 
@@ -129,6 +131,7 @@ def swept_posting(opened: AttemptOpened) -> Posting:
             "attempts": 1,
             **money_figures(UNKNOWN, FREE, opened.reserved_pico),
         },
+        manifest_revision=opened.manifest_revision,
     )
 
 

@@ -33,7 +33,7 @@ TOOL_SIDE: Final = "tool"
 
 @dataclass(frozen=True, slots=True)
 class BilledCall:
-    """What of a record decides what a call costs. tool is the name that the server gives it."""
+    """What of a record decides what a call costs. tool is the name that the server gives it, revision that of the manifest that granted it."""
 
     tenant_uid: str
     id: str
@@ -42,6 +42,7 @@ class BilledCall:
     server: str
     tool: str
     outcome: ToolOutcome
+    revision: str
 
 
 def billed_call(call: ToolCall) -> BilledCall | None:
@@ -56,6 +57,7 @@ def billed_call(call: ToolCall) -> BilledCall | None:
         server=call.server,
         tool=call.own_name or call.name,
         outcome=call.outcome,
+        revision=call.revision,
     )
 
 
@@ -94,6 +96,7 @@ def tool_posting_of(call: BilledCall, book: PriceBook, *, sequence: int = 1) -> 
             "tool_calls": int(is_carried_out),
             **money_figures(cost, charge, held),
         },
+        manifest_revision=call.revision,
     )
 
 

@@ -91,6 +91,7 @@ POSTINGS: Final = Table(
     _text("charge_state"),
     _text("charge_version"),
     _text("charge_detail"),
+    _text("manifest_revision", default=""),
     *_figures(),
     sqlite_strict=True,
     sqlite_with_rowid=False,

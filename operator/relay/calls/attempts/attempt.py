@@ -171,6 +171,7 @@ class Attempt(ResponseReceiver):
             key=call.key_name,
             model=call.body.model,
             model_label=call.model_label,
+            manifest_revision=call.manifest_revision,
         )
         if subject.side == "canary":
             self._probe = tenant.router.breakers.probing(subject.route, subject.fingerprint)

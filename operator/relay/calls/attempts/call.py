@@ -29,7 +29,8 @@ class Call:
     call_id is the relay's own and never repeats; request_id may be the caller's, who may use it again.
     heads keeps what the head becomes at each provider, up to the fields that differ per attempt; calls of one head share
     it. thinned keeps the body without what a provider refuses, by the paths of that. chat_policy says which tools the answer
-    may call, None for any, and what the model is told of the tenant.
+    may call, None for any, and what the model is told of the tenant. manifest_revision is that of the tenant's tool manifest, empty
+    without one.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class Call:
         "headers",
         "heads",
         "key_name",
+        "manifest_revision",
         "model_label",
         "plan",
         "query",
@@ -71,6 +73,7 @@ class Call:
         trace_flags: str,
         estimate: CallEstimate,
         chat_policy: ChatPolicy | None = None,
+        manifest_revision: str = "",
     ) -> None:
         self.tenant = tenant
         self.endpoint = endpoint
@@ -88,6 +91,7 @@ class Call:
         self.trace_flags = trace_flags
         self.estimate = estimate
         self.chat_policy = chat_policy
+        self.manifest_revision = manifest_revision
         self.thinned: dict[tuple[bytes, ...], CallBody] = {}
 
     def without_header(self, name: bytes) -> "Call":
@@ -109,6 +113,7 @@ class Call:
             trace_flags=self.trace_flags,
             estimate=self.estimate,
             chat_policy=self.chat_policy,
+            manifest_revision=self.manifest_revision,
         )
 
     def ask(self, caller: Caller, first: Target) -> Ask:
@@ -247,4 +252,5 @@ def new_call(
             bound=body.output_bound(endpoint),
         ),
         chat_policy=caller.snapshot.chat_policy,
+        manifest_revision=caller.snapshot.manifest_revision,
     )

@@ -257,4 +257,5 @@ def _call(tenant: TenantRuntime, plan: RoutePlan, question: Question, model: str
             attachments=0,
             bound=body.output_bound(question.endpoint),
         ),
+        manifest_revision=tenant.snapshot.manifest_revision,
     )

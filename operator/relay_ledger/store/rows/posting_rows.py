@@ -25,6 +25,7 @@ def row_of(posting: Posting, now: int) -> dict[str, Any]:
         "charge_state": posting.charge.state,
         "charge_version": posting.charge.version,
         "charge_detail": posting.charge.detail,
+        "manifest_revision": posting.manifest_revision,
         **posting.figures,
     }
 
@@ -42,6 +43,7 @@ def posting_from(row: Row[Any]) -> Posting:
         cost=_amount(fields, "cost"),
         charge=_amount(fields, "charge"),
         figures={name: fields[name] for name in FIGURES},
+        manifest_revision=fields["manifest_revision"],
     )
 
 

@@ -29,7 +29,13 @@ def calls_that_may_cost(
     if tenant_uid is not None:
         where.append(TOOL_CALLS.c.tenant_uid == tenant_uid)
     names = ("called_at", "key_name", "server")
-    columns = [*key, *(TOOL_CALLS.c[name] for name in names), tool, TOOL_CALLS.c.outcome]
+    columns = [
+        *key,
+        *(TOOL_CALLS.c[name] for name in names),
+        tool,
+        TOOL_CALLS.c.outcome,
+        TOOL_CALLS.c.revision,
+    ]
     after = ("", "")
     while True:
         with reading(engine) as connection:

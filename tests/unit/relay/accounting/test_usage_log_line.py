@@ -14,8 +14,9 @@ from relay.dialect.reported_usage import Tokens
 from relay.dialect.request_body import OutputBound
 
 
+@pytest.mark.parametrize("revision", ["", "5f" * 16])
 @pytest.mark.parametrize("tokens", [None, Tokens(9, 4, 1, 2)])
-def test_a_usage_line_is_the_event_as_json(tokens: Tokens | None) -> None:
+def test_a_usage_line_is_the_event_as_json(tokens: Tokens | None, revision: str) -> None:
     metrics = WorkerMetrics()
     subject = Subject(
         tenant="finance",
@@ -32,6 +33,7 @@ def test_a_usage_line_is_the_event_as_json(tokens: Tokens | None) -> None:
         objectives={},
         series=metrics.attempts("chat", "stable", "legacy", "other"),
         slo=SloCounters("uid-1").side("chat", "stable", "a" * 12),
+        manifest_revision=revision,
     )
     event = UsageEvent(
         subject,
@@ -84,6 +86,7 @@ def test_a_usage_line_is_the_event_as_json(tokens: Tokens | None) -> None:
         "provider": "legacy",
         "model": "gpt\\4",
         "upstream_model": "up",
+        "manifest_revision": revision or None,
         "attempt": 2,
         "status": None,
         "outcome": "timeout",

@@ -38,6 +38,9 @@ from relay_contract.billing.token_buckets import BilledUnits, TokenBuckets
 
 _texts = st.text(max_size=300)
 _names = orjson.dumps({**FIELDS, "relay": "relay-0", "keyName": 'a "key" of 100 %'})
+_named = st.sampled_from(
+    [_names, orjson.dumps({**orjson.loads(_names), "manifestRevision": "5f" * 16})]
+)
 _lines = EventLines(TENANT_UID)
 
 
@@ -84,18 +87,22 @@ def _closings(draw: st.DrawFn) -> Any:
     )
 
 
-@given(opening=_openings())
-def test_what_was_opened_is_a_record_of_the_contract(opening: bytes) -> None:
-    line = _lines.line(Found(OPENED, 1, opening), _names)
+@given(opening=_openings(), names=_named)
+def test_what_was_opened_is_a_record_of_the_contract(opening: bytes, names: bytes) -> None:
+    line = _lines.line(Found(OPENED, 1, opening), names)
     record = read_event(line)
+    assert record.manifest_revision == orjson.loads(names).get("manifestRevision", "")
     assert record.phase == "opened"
     assert event_line(record) == line
 
 
-@given(opening=_openings(), ended=_closings())
-def test_what_was_closed_is_a_record_of_the_contract(opening: bytes, ended: Any) -> None:
-    line = _lines.line(Found(CLOSED, 1, closed_body(opening, ended)), _names)
+@given(opening=_openings(), ended=_closings(), names=_named)
+def test_what_was_closed_is_a_record_of_the_contract(
+    opening: bytes, ended: Any, names: bytes
+) -> None:
+    line = _lines.line(Found(CLOSED, 1, closed_body(opening, ended)), names)
     record = read_event(line)
+    assert record.manifest_revision == orjson.loads(names).get("manifestRevision", "")
     assert isinstance(record, AttemptClosed)
     assert event_line(record) == line
     assert (record.outcome, record.usage_source, record.doubt) == (

@@ -139,6 +139,7 @@ def attempts(draw: st.DrawFn) -> dict[str, Any]:
         requested_model=draw(LABELS),
         stream=draw(st.booleans()),
         request_id=draw(LABELS),
+        manifest_revision=draw(LABELS),
         reserved_pico=draw(st.none() | st.integers(0, 2**63 - 1)),
         price_version=draw(st.none() | LABELS),
     )

@@ -24,6 +24,7 @@ from tests.unit.relay.memory import (
 
 from relay.dialect.request_body import OutputBound
 from relay_contract.document import Document, ProviderLimits, Route, Side
+from relay_contract.tools.manifest import Manifest, revision
 
 Make = Callable[..., MemoryRelay]
 STREAM = (
@@ -92,6 +93,17 @@ async def test_a_call_and_a_stream_that_are_answered_pass(relay_with: Make) -> N
     await turns()
     assert peer.transport.sent == b""
     assert [line.subject.side for line in relay.log.events] == ["preflight", "preflight"]
+    assert [line.subject.manifest_revision for line in relay.log.events] == ["", ""]
+
+
+async def test_what_a_probe_used_names_the_tenants_tool_manifest(relay_with: Make) -> None:
+    relay = relay_with(routes=(asking(),), tools=Manifest())
+    peer = begin(relay)
+    await asked(peer)
+    peer.send(reply())
+    await turns()
+    (line,) = relay.log.events
+    assert line.subject.manifest_revision == revision(Manifest(), "uid-1")
 
 
 async def test_what_another_worker_has_passed_is_not_repeated(relay_with: Make) -> None:
