@@ -26,8 +26,9 @@ from relay_ledger.commands.credit_commands import CreditRefused
 from relay_ledger.commands.past import act_commands, baseline_commands
 from relay_ledger.commands.provider_api import ProviderRefused
 from relay_ledger.commands.reconcile_command import NothingReported, NotSettled
-from relay_ledger.commands.records import attempts_command, tools_command
+from relay_ledger.commands.records import attempts_command, quarantine_command, tools_command
 from relay_ledger.commands.records.attempts_command import NoSuchAttempt
+from relay_ledger.commands.records.quarantine_command import NoSuchLine, NothingChosen
 from relay_ledger.commands.serve import serve
 from relay_ledger.commands.statement_command import SeveralPages
 from relay_ledger.money.amounts import NotAnAmount
@@ -52,7 +53,7 @@ _WRONG_QUESTIONS: Final = (
     *(NoRate, NoSuchTenant, NotDue, PostingsGone, TermsRefused),
     *(UnreadableReport, ProviderRefused, UnreadableHistory),
     *(BadQuestion, CreditRefused, NothingReported, NotSettled, BaselineRefused, NobodyKnown),
-    *(SeveralPages, NoSuchAttempt),
+    *(SeveralPages, NoSuchAttempt, NoSuchLine, NothingChosen),
 )
 
 SECRETS: Final = Path("/etc/relay-ledger/secrets")
@@ -101,6 +102,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     attempts_command.add_arguments(
         commands.add_parser("attempts", help="list single attempts, by time, tenant or request id")
+    )
+    quarantine_command.add_arguments(
+        commands.add_parser(
+            "quarantine", help="list lines that are not booked, and book or dismiss them"
+        )
     )
     reconcile_command.add_arguments(
         commands.add_parser("reconcile", help="compare with a provider's usage and cost reports")
@@ -155,6 +161,8 @@ def _run(options: argparse.Namespace) -> int:
             return credit_commands.run_token(settings)
         case "statement":
             return statement_command.run(options, settings)
+        case "quarantine":
+            return quarantine_command.run(options, settings)
         case name:
             return _READERS[name](options, settings.database.get_secret_value())
     return 0

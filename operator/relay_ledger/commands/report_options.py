@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Callable, Collection
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -12,6 +13,8 @@ from relay_ledger.periods.zones import UnknownZone, zone
 
 _LABEL: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,256}")
 """relay_contract.billing.attempt_event.Label; half of a character is in no record."""
+
+_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
 def month(value: str) -> Month:
@@ -67,6 +70,25 @@ def label(value: str) -> str:
     if _LABEL.fullmatch(value) is None:
         raise argparse.ArgumentTypeError("it is a text of 1 to 256 characters, without controls")
     return value
+
+
+def record_id(value: str) -> str:
+    """Reads the id of a record or a line as an option."""
+    if _ID.fullmatch(value) is None:
+        raise argparse.ArgumentTypeError(
+            "an id has 32 hexadecimal digits, as the column id shows it"
+        )
+    return value
+
+
+def not_a_place(value: str) -> argparse.ArgumentTypeError:
+    """Returns what is said of a place that no answer can have named."""
+    return argparse.ArgumentTypeError(f"{value[:80]!r} is no place that an answer named")
+
+
+def tell_following(place: str) -> None:
+    """Says on standard error that an answer is not all, and how to ask for what follows."""
+    sys.stderr.write(f"relay-ledger: there are more: --after {place}\n")
 
 
 def number_to(most: int) -> Callable[[str], int]:

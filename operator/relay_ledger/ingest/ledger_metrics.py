@@ -64,7 +64,7 @@ class LedgerMetrics:
         )
         self._quarantine = Gauge(
             "relay_ledger_quarantine_lines",
-            "Lines that are kept apart now.",
+            "Lines that are kept apart now, without those that were released or dismissed.",
             registry=self.registry,
         )
         self._statements = Counter(

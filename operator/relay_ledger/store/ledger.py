@@ -21,6 +21,7 @@ from relay_ledger.store.tables import (
     IN_FLIGHT,
     POSTINGS,
     QUARANTINE,
+    QUARANTINE_ENDS,
     QUARTER_MICROSECONDS,
     SUMS,
     TALLIES,
@@ -36,6 +37,7 @@ class Standing:
     tally: Tally
     in_flight: int
     quarantined: int
+    """Lines that are kept apart and neither released nor dismissed."""
 
 
 class Ledger:
@@ -83,16 +85,16 @@ class Ledger:
                     _of(TALLIES.c.tenant_uid, tenant_uid)
                 )
             ).one()
-            in_flight, quarantined = (
+            in_flight, quarantined, ended = (
                 connection.execute(
                     select(func.count())
                     .select_from(table)
                     .where(_of(table.c.tenant_uid, tenant_uid))
                 ).scalar_one()
-                for table in (IN_FLIGHT, QUARANTINE)
+                for table in (IN_FLIGHT, QUARANTINE, QUARANTINE_ENDS)
             )
         counts = dict(zip(names, map(int, tally), strict=True))
-        return Standing(Tally(**counts), in_flight, quarantined)
+        return Standing(Tally(**counts), in_flight, quarantined - ended)
 
     def sums(self, tenant_uid: str, *, start: int, end: int) -> dict[str, int]:
         """Returns a tenant's figures of a time, whole quarters of an hour from start up to but without end."""

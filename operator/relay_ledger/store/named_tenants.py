@@ -1,10 +1,10 @@
 """Whom a command is about: a tenant's UID, or the name that its terms have."""
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 
 from relay_ledger.store.credits import is_known
 from relay_ledger.store.databases import reading
-from relay_ledger.store.tables import TERMS, TOOL_CALLS
+from relay_ledger.store.tables import EVENTS, QUARANTINE, TERMS, TOOL_CALLS
 
 
 class NoSuchTenant(ValueError):
@@ -14,8 +14,7 @@ class NoSuchTenant(ValueError):
 def uid_of(engine: Engine, named: str) -> str:
     """Returns the UID of a tenant that is given by it, or by the name that its newest terms have; raises NoSuchTenant."""
     with reading(engine) as connection:
-        calls = select(TOOL_CALLS.c.tenant_uid).where(TOOL_CALLS.c.tenant_uid == named).limit(1)
-        if is_known(connection, named) or connection.execute(calls).first() is not None:
+        if is_known(connection, named) or _has_records(connection, named):
             return named
         terms = connection.execute(
             select(TERMS.c.tenant_uid, TERMS.c.tenant).order_by(TERMS.c.starts_at, TERMS.c.number)
@@ -31,4 +30,15 @@ def uid_of(engine: Engine, named: str) -> str:
             return uid
     raise NoSuchTenant(
         f"several tenants are named {named}: give the UID, one of {', '.join(found)}"
+    )
+
+
+def _has_records(connection: Connection, tenant_uid: str) -> bool:
+    """Tells whether a relay of the tenant has delivered anything, booked or not."""
+    return any(
+        connection.execute(
+            select(table.c.tenant_uid).where(table.c.tenant_uid == tenant_uid).limit(1)
+        ).first()
+        is not None
+        for table in (EVENTS, TOOL_CALLS, QUARANTINE)
     )

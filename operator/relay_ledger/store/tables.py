@@ -31,6 +31,7 @@ PARTITIONED: Final = {
 GROWING: Final = (
     *("events", "postings", "tool_calls", "price_lists", "assignments", "quarantine"),
     *("terms", "exchange_rates", "statements", "credits", "acts"),
+    "quarantine_ends",
 )
 """Tables whose rows never change."""
 
@@ -197,7 +198,20 @@ QUARANTINE: Final = Table(
     sqlite_strict=True,
     sqlite_with_rowid=False,
 )
-"""Lines that are not booked and not lost: reason is unreadable, conflict, early or late."""
+"""Lines that are not booked and not lost: reason is unreadable, conflict, early, late or unbookable."""
+
+QUARANTINE_ENDS: Final = Table(
+    "quarantine_ends",
+    METADATA,
+    _text("tenant_uid", key=True),
+    _text("digest", key=True),
+    _text("reason", key=True),
+    _whole("ended_at"),
+    _text("how"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""Lines of the quarantine that are no longer open: how is released or dismissed."""
 
 PRICE_LISTS: Final = Table(
     "price_lists",

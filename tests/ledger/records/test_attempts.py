@@ -143,7 +143,8 @@ def test_an_attempt_without_an_end_is_in_flight_until_it_is_swept_and_counts_as_
 ) -> None:
     begun = opened(attempt_id="one", dispatched_at=at("2026-03-05"), reserved_pico=5)
     book(books, begun)
-    [row] = listed(shell, address, *MARCH, "--outcome", "in_flight")
+    # a tenant of whom nothing is summed up yet is known all the same
+    [row] = listed(shell, address, *MARCH, "--outcome", "in_flight", "--tenant", "uid-a")
     assert (row["outcome"], row["cost_usd"], row["reserved_usd"], row["milliseconds"]) == (
         *("in_flight", None, "0.000000000005", None),
     )

@@ -6,7 +6,15 @@ import sys
 from typing import Final, get_args
 
 from relay_contract.billing.attempt_event import AttemptOutcome
-from relay_ledger.commands.report_options import add_time, label, number_to, time_of
+from relay_ledger.commands.report_options import (
+    add_time,
+    label,
+    not_a_place,
+    number_to,
+    record_id,
+    tell_following,
+    time_of,
+)
 from relay_ledger.reports.attempts import (
     IN_FLIGHT,
     SWEPT,
@@ -31,7 +39,6 @@ _FIELDS: Final = {
 """An option that is a field of the record, and the name of that field in a line."""
 _OUTCOMES: Final = (*get_args(AttemptOutcome), IN_FLIGHT, SWEPT)
 _PLACE: Final = re.compile(r"([0-9]{1,18})-([0-9a-f]{32})")
-_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
 class NoSuchAttempt(LookupError):
@@ -41,7 +48,7 @@ class NoSuchAttempt(LookupError):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the time, what is asked for, how many, and the form."""
     add_time(parser)
-    parser.add_argument("--id", type=_event_id, help="this attempt; needs no time")
+    parser.add_argument("--id", type=record_id, help="this attempt; needs no time")
     parser.add_argument("--tenant", metavar="UID_OR_NAME", help="of this tenant alone")
     for name in _FIELDS:
         option = name.replace("_", "-")
@@ -78,18 +85,10 @@ _HELP: Final = {
 }
 
 
-def _event_id(value: str) -> str:
-    if _ID.fullmatch(value) is None:
-        raise argparse.ArgumentTypeError(
-            "an id has 32 hexadecimal digits, as the column id shows it"
-        )
-    return value
-
-
 def _place(value: str) -> Place:
     found = _PLACE.fullmatch(value)
     if found is None:
-        raise argparse.ArgumentTypeError(f"{value[:80]!r} is no place that an answer named")
+        raise not_a_place(value)
     return int(found[1]), found[2]
 
 
@@ -139,4 +138,4 @@ def _write(options: argparse.Namespace, page: Page, asked: Asked) -> None:
             text = attempts_table(page.attempts)
     sys.stdout.write(text)
     if following is not None and options.format != "json":
-        sys.stderr.write(f"relay-ledger: there are more: --after {following}\n")
+        tell_following(following)
