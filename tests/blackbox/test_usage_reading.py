@@ -18,7 +18,10 @@ from tests.ledger.ledger_process import LedgerProcess, operator_token, token_of
 from tests.unit.relay_contract.billing.records import closed
 
 from relay_contract.document import Limits
-from relay_ledger.periods.contracts import Terms
+from relay_ledger.money.rounding import CNY
+from relay_ledger.periods.contracts import Terms, TermsChange
+from relay_ledger.statements.statement import Rate
+from relay_ledger.store.bills.exchange_rates import put_rate
 from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.databases import open_database
 from relay_ledger.store.schema import upgrade
@@ -116,6 +119,31 @@ def test_a_call_is_in_the_tenants_report_once_it_is_delivered(
     )
     assert (summary["input_tokens"], summary["output_tokens"]) == (1400, 170)
     assert summary["usage_source"]["provider"]["attempts"] == 2
+
+
+def test_v1_me_tells_the_credit_in_the_contracts_currency(
+    new_relay: NewRelay, ledger: LedgerProcess, tmp_path: Path
+) -> None:
+    engine = open_database(f"sqlite:///{tmp_path}/ledger/ledger.db")
+    ContractStore(engine).change_from_now(
+        {TENANT_UID: TermsChange(currency="CNY")}, now=time.time_ns() // 1000
+    )
+    put_rate(engine, Rate(CNY, 7_200_000, 10**6, "bank"), now=1)
+    engine.dispose()
+    payment = {"tenant_uid": TENANT_UID, "reference": "a", "amount": "90", "currency": "CNY"}
+    body = json.dumps(payment).encode()
+    paid = ledger.ask("POST", "/v1/credits", token=operator_token(), body=body)
+    assert paid.status_code == 201, paid.text
+    relay = reading(new_relay, ledger.url, tmp_path)
+    assert relay.ask("GET", "/v1/me").json()["data"]["credits"] == {
+        "balance": "12.50",
+        "contract": {
+            "currency": "CNY",
+            "balance": "90.00",
+            "rate": "7.2",
+            "rate_since": "1970-01-01T00:00:01Z",
+        },
+    }
 
 
 def test_v1_me_tells_the_credit_and_the_limits_that_hold(

@@ -4,6 +4,7 @@ import base64
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from tests.chart.test_chart import CHART, helm, rendered
 
 from relay_contract.billing.delivery import INGEST_PORT
@@ -129,6 +130,52 @@ def test_relays_and_operator_reach_it_and_prometheus_its_metrics() -> None:
     assert [one["port"] for one in scrapes["ports"]] == ["admin"]
 
 
+def test_payment_systems_reach_the_port_where_they_are_named() -> None:
+    policy = objects(
+        "ledger.enabled=true",
+        "ledger.payments.from[0].namespaceSelector.matchLabels.team=shop",
+        "ledger.payments.from[0].podSelector.matchLabels.app=checkout",
+        "ledger.payments.from[1].ipBlock.cidr=192.0.2.7/32",
+    )["NetworkPolicy"]
+    [calls, scrapes] = policy["spec"]["ingress"]
+    assert calls["from"][2:] == [
+        {
+            "namespaceSelector": {"matchLabels": {"team": "shop"}},
+            "podSelector": {"matchLabels": {"app": "checkout"}},
+        },
+        {"ipBlock": {"cidr": "192.0.2.7/32"}},
+    ]
+    assert len(scrapes["from"]) == 1
+
+
+def test_the_ledger_is_told_how_long_it_waits() -> None:
+    def told(*values: str) -> LedgerSettings:
+        [container] = pod_of(objects("ledger.enabled=true", *values))["containers"]
+        prefix = "RELAY_LEDGER_"
+        return LedgerSettings.model_validate(
+            {
+                one["name"].removeprefix(prefix).lower(): one["value"]
+                for one in container["env"]
+                if "value" in one
+            }
+        )
+
+    defaults = LedgerSettings(database=SecretStr("sqlite://"))
+    names = ("kept_days", "past_days", "open_seconds", "grace_hours")
+    assert [getattr(told(), name) for name in names] == [getattr(defaults, name) for name in names]
+    changed = told(
+        *("ledger.keptDays=500", "ledger.pastDays=90"),
+        *("ledger.openHours=12", "ledger.graceHours=24"),
+    )
+    assert [getattr(changed, name) for name in names] == [500, 90, 12 * 3600, 24]
+
+
+def test_months_that_records_may_still_come_for_are_kept() -> None:
+    values = ["--set", "ledger.enabled=true,ledger.pastDays=90,ledger.keptDays=120"]
+    done = helm("template", "x", str(CHART), *values)
+    assert "it has to be ledger.pastDays and 31 (121) at least" in done.stderr
+
+
 @pytest.mark.parametrize("values", [("ledger.enabled=true",), POSTGRESQL])
 def test_a_prometheus_without_its_operator_finds_every_pod(values: tuple[str, ...]) -> None:
     [service] = [one for one in rendered(*values) if one["metadata"]["name"] == f"{NAME}-pods"]
@@ -197,6 +244,12 @@ def test_keys_of_the_platforms_own_are_used_as_they_are() -> None:
         "ledger.outboxWhenFull=drop",
         "ledger.outboxDrainSeconds=0",
         "ledger.keptDays=30",
+        "ledger.pastDays=0",
+        "ledger.openHours=0",
+        "ledger.graceHours=841",
+        "ledger.payments.to=x",
+        "ledger.payments.from[0].namespace=shop",
+        "ledger.payments.from[0].ipBlock.cidr=10.0.0.5",
     ],
 )
 def test_an_unknown_or_invalid_value_is_refused(value: str) -> None:

@@ -12,9 +12,13 @@ from tests.unit.relay_contract.billing.records import closed
 
 from relay_contract.billing.attempt_event import AttemptRecord
 from relay_contract.billing.token_buckets import TokenBuckets
+from relay_ledger.money.rounding import CNY
 from relay_ledger.periods.contracts import Terms
 from relay_ledger.reading.reading_port import QUESTION_BURST
+from relay_ledger.statements.statement import Rate
+from relay_ledger.store.bills.exchange_rates import put_rate
 from relay_ledger.store.contracts import ContractStore
+from relay_ledger.store.credits import CreditStore
 
 DAY = 86_400 * 10**6
 REPORT = "/v1/usage/report"
@@ -202,6 +206,40 @@ def test_a_tenant_that_asks_without_end_is_slowed_down_and_no_other(
     answer(serving.ask("GET", "/v1/credit", token=token_of("uid-b")))
 
 
+def test_credit_is_paid_in_the_contracts_currency_at_the_rate_of_its_day(
+    serving: LedgerProcess, books: Books
+) -> None:
+    def pay(**changes: Any) -> httpx.Response:
+        cny = {"currency": "CNY", "amount": "180.00"} | changes
+        return serving.ask("POST", "/v1/credits", token=payments_token(), body=credit(**cny))
+
+    ContractStore(books.engine).put("uid-a", Terms(currency="CNY"), now=1)
+    refused = pay()
+    error(refused, 503, "no exchange rate of CNY")
+    assert refused.headers["Retry-After"] == "60"
+    since = time.time_ns() // 1000 - DAY
+    put_rate(books.engine, Rate(CNY, 7_200_000, since, "bank"), now=1)
+    told = answer(pay(), 201)
+    assert (told["booked"], told["currency"], told["balance"]) == (True, "USD", "25.00")
+    in_cny = {"currency": "CNY", "balance": "180.00", "rate": "7.2"}
+    assert in_cny.items() <= told["contract"].items()
+    # another rate changes neither what was booked nor what a payment is known by
+    put_rate(books.engine, Rate(CNY, 7_500_000, since + 1, "bank"), now=2)
+    again = answer(pay())
+    assert (again["booked"], again["balance"]) == (False, "25.00")
+    assert (again["contract"]["balance"], again["contract"]["rate"]) == ("187.50", "7.5")
+    error(pay(amount="187.50"), 409, "another amount")
+    error(pay(currency="USD", amount="25.00"), 409, "currency")
+    error(pay(reference="much", amount="7500000.01"), 400, "at most 1000000 USD")
+    assert answer(pay(reference="back", amount="-187.5"), 201)["balance"] == "0.00"
+    first, second = CreditStore(books.engine).payments("uid-a")
+    assert (first.usd_pico, first.rate.micro, first.payment.amount_pico) == (
+        *(25 * 10**12, 7_200_000),
+        180 * 10**12,
+    )
+    assert (second.usd_pico, second.rate.since) == (-25 * 10**12, since + 1)
+
+
 def credit(**changes: Any) -> bytes:
     payment = {
         "tenant_uid": "uid-a",
@@ -248,7 +286,8 @@ def test_credit_is_booked_once_under_its_reference(serving: LedgerProcess, books
         ({"amount": "1.0000001"}, "six digits"),
         ({"amount": "9" * 18}, "at most"),
         ({"amount": 25}, "amount"),
-        ({"currency": "CNY"}, "USD"),
+        ({"currency": "XYZ"}, "USD"),
+        ({"amount": "1000000.1", "reference": "much"}, "at most 1000000 USD"),
         ({"reference": ""}, "reference"),
         ({"tenant_uid": "a/b"}, "tenant_uid"),
         ({"gift": "1"}, "gift"),

@@ -128,11 +128,16 @@ def no_such_model(snapshot: Snapshot, model: str) -> str:
 
 
 def me_body(
-    caller: Caller, now: float, *, balance: str | None, budget: Mapping[str, str] | None
+    caller: Caller,
+    now: float,
+    *,
+    balance: str | None,
+    budget: Mapping[str, str] | None,
+    contract: Mapping[str, str] | None,
 ) -> bytes:
     """Renders GET /v1/me: who the caller is and what is left for it in this pod.
 
-    balance is the tenant's credit in USD, budget that of the period that is now, as the ledger has it; None where there is none. `data` says the same in the form that scripts of older relays read.
+    balance is the tenant's credit in USD, contract the same in the currency of its contract where that is another, budget that of the period that is now, as the ledger has it; None where there is none. `data` says the same in the form that scripts of older relays read.
     """
     snapshot, admission = caller.snapshot, caller.tenant.admission
     document, key = snapshot.document, caller.key
@@ -167,7 +172,8 @@ def me_body(
             "data": {
                 "subscription_tier": document.tenant.tier or None,
                 "limits": _least_limits(document.tenant.limits, _key_limits(snapshot, key.name)),
-                "credits": {"balance": balance},
+                "credits": {"balance": balance}
+                | ({"contract": contract} if contract is not None else {}),
                 "budget": budget,
                 "isolation": {"level": "dedicated"},
             },

@@ -18,7 +18,7 @@ from relay_contract.billing.usage_reading import (
 )
 from relay_ledger.ingest.booking_desk import DatabaseAway, TooBusy
 from relay_ledger.ingest.ledger_log import LedgerLog
-from relay_ledger.money.amounts import usd_text
+from relay_ledger.money.amounts import price_text, usd_text
 from relay_ledger.periods.divisions import TooManyParts
 from relay_ledger.periods.moments import NotATime
 from relay_ledger.periods.zones import utc_text
@@ -26,7 +26,9 @@ from relay_ledger.reading.credit_form import read_credit
 from relay_ledger.reading.pace import Pace
 from relay_ledger.reading.usage_desk import UsageDesk
 from relay_ledger.reports.usage_history import BadQuestion, read_question
-from relay_ledger.store.credits import ReferenceTaken, UnknownTenant
+from relay_ledger.statements.statement import NoRate
+from relay_ledger.statements.statement_table import minor_digits
+from relay_ledger.store.credits import Balance, ReferenceTaken, TooMuch, UnknownTenant
 from relay_ledger.store.limits.budget_store import BudgetNow
 
 QUESTIONS_PER_SECOND: Final = 5.0
@@ -117,7 +119,9 @@ class ReadingPort:
         )
 
     async def _credit(self, _: web.Request, tenant_uid: str) -> web.Response:
-        balance = await self._desk.in_thread(lambda: self._desk.credits.balance(tenant_uid))
+        balance = await self._desk.in_thread(
+            lambda: self._desk.credits.standing(tenant_uid, now=_now())
+        )
         budget = await self._desk.in_thread(
             lambda: self._desk.budgets.budget_now(tenant_uid, now=_now())
         )
@@ -139,11 +143,18 @@ class ReadingPort:
             return _refusal(HTTPStatus.NOT_FOUND, "unknown_tenant", message)
         except ReferenceTaken as error:
             return _refusal(HTTPStatus.CONFLICT, "conflict", f"{error}: nothing is booked")
-        balance = await self._desk.in_thread(lambda: booked.balance(uid))
+        except TooMuch as error:
+            raise BadQuestion(f"amount: {error}") from None
+        except NoRate as error:
+            # who has the rate put there gets the payment booked when it is told again
+            message = f"{error}; nothing is booked: tell it again"
+            return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "no_rate", message, retry_after=60)
+        balance = await self._desk.in_thread(lambda: booked.standing(uid, now=_now()))
         told: dict[str, Any] = {
             "tenant_uid": uid,
             "reference": form.reference,
             "amount": form.amount,
+            "currency": form.currency,
             "new": new,
         }
         if new:
@@ -174,13 +185,23 @@ _UNAUTHORIZED: Final = (
 )
 
 
-def _credit_body(balance: int | None) -> dict[str, Any]:
-    """Renders a balance; null for a tenant without credit."""
-    return {
+def _credit_body(balance: Balance | None) -> dict[str, Any]:
+    """Renders a balance; null for a tenant without credit. contract is the same in the currency of the contract, where that is not USD."""
+    body: dict[str, Any] = {
         "object": "credit",
         "currency": "USD",
-        "balance": None if balance is None else usd_text(balance),
+        "balance": None if balance is None else usd_text(balance.pico),
     }
+    if balance is None or balance.rate is None:
+        return body
+    rate = balance.rate
+    contract = {
+        "currency": rate.currency.code,
+        "balance": minor_digits(balance.minor, rate.currency),
+        "rate": price_text(rate.micro),
+        "rate_since": utc_text(rate.since),
+    }
+    return body | {"contract": contract}
 
 
 def _budget_body(budget: BudgetNow | None) -> dict[str, Any] | None:

@@ -292,10 +292,16 @@ CREDITS: Final = Table(
     _whole("amount_pico"),
     _text("note"),
     _whole("booked_at"),
+    _text("currency", default="USD"),
+    _whole("paid_micro", default="0"),
+    _whole("rate_micro", default="1000000"),
+    _whole("rate_since", default="0"),
     sqlite_strict=True,
     sqlite_with_rowid=False,
 )
-"""Money that was paid in advance, each under the reference of its payment."""
+"""Money that was paid in advance, each under the reference of its payment. paid_micro is what was paid in another currency than USD, in its
+millionths, and the rate that by which it was turned into amount_pico.
+"""
 
 BUDGETS: Final = Table(
     "budgets",

@@ -7,7 +7,10 @@ from tests.ledger.ledger_process import KEY, payments_token
 from tests.ledger.shell import Shell
 
 from relay_contract.billing.ledger_token import read_keys
+from relay_ledger.money.rounding import CNY
 from relay_ledger.periods.contracts import Terms
+from relay_ledger.statements.statement import Rate
+from relay_ledger.store.bills.exchange_rates import put_rate
 from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.credits import CreditStore, Payment, ReferenceTaken
 
@@ -30,6 +33,24 @@ def test_a_payment_is_booked_once_and_the_balance_told(
     for amount in ("NaN", "0", "1e3"):
         code, _, said = shell.run(address, *pay[:2], f"--amount={amount}", "--reference", "x")
         assert (code, "Traceback" in said) == (1, False)
+
+
+def test_a_payment_in_another_currency_is_told_with_its_rate(
+    books: Books, address: str, shell: Shell
+) -> None:
+    ContractStore(books.engine).put("uid-a", Terms(currency="CNY"), now=1)
+    pay = ["credit", "uid-a", "--amount", "50", "--currency", "CNY", "--reference", "alipay-1"]
+    code, _, said = shell.run(address, *pay)
+    assert (code, "no exchange rate of CNY" in said, "Traceback" in said) == (1, True, False)
+    put_rate(books.engine, Rate(CNY, 7_500_000, 10**6, "bank"), now=1)
+    balance = "6.666666666667 USD, 50.00 CNY at 7.5 since 1970-01-01T00:00:01Z\n"
+    assert shell.run(address, *pay)[:2] == (0, f"booked\n{balance}")
+    code, told, _ = shell.run(address, "credit", "uid-a", "--payments")
+    assert code == 0
+    assert " alipay-1 50.00 CNY at 7.5 since 1970-01-01T00:00:01Z: 6.666666666667 USD\n" in told
+    assert told.endswith(balance)
+    code, _, said = shell.run(address, *pay[:4], "--currency", "XYZ", "--reference", "x")
+    assert (code, "one of" in said, "Traceback" in said) == (1, True, False)
 
 
 def test_the_token_of_payment_systems_is_nobody_elses(

@@ -25,6 +25,7 @@ CREDIT_SECONDS: Final = 1.0
 MAX_QUERY_BYTES: Final = 512
 _MAX_MESSAGE: Final = 500
 _BUDGET_FIGURES: Final = ("period", "limit", "spent", "remaining", "resets_at")
+_CONTRACT_FIGURES: Final = ("currency", "balance", "rate", "rate_since")
 
 
 class UsageRequest(TenantRequest):
@@ -82,12 +83,13 @@ class MeRequest(TenantRequest):
 
     def _send_with(self, caller: Caller, answer: LedgerAnswer) -> None:
         told = _told(answer)
-        balance, budget = told.get("balance"), _texts(told.get("budget"))
+        balance = told.get("balance")
         body = own_responses.me_body(
             caller,
             time.monotonic(),
             balance=balance if isinstance(balance, str) else None,
-            budget=budget,
+            budget=_texts(told.get("budget"), _BUDGET_FIGURES),
+            contract=_texts(told.get("contract"), _CONTRACT_FIGURES),
         )
         self.send(OK, JSON, body)
 
@@ -130,11 +132,11 @@ def _told(answer: LedgerAnswer) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-def _texts(told: object) -> dict[str, str] | None:
-    """Returns the figures of a budget, each a text; None for what is none."""
+def _texts(told: object, names: tuple[str, ...]) -> dict[str, str] | None:
+    """Returns these figures, each a text; None where one is none."""
     if not isinstance(told, dict):
         return None
-    found = {name: told.get(name) for name in _BUDGET_FIGURES}
+    found = {name: told.get(name) for name in names}
     texts = {name: text for name, text in found.items() if isinstance(text, str)}
     return texts if len(texts) == len(found) else None
 

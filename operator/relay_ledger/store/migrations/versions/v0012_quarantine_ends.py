@@ -9,8 +9,8 @@ from relay_ledger.store.migrations.tables import (
     whole_columns,
 )
 
-revision: Final = "0011"
-down_revision: Final = "0010"
+revision: Final = "0012"
+down_revision: Final = "0011"
 
 
 def upgrade() -> None:
