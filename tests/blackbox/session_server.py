@@ -73,8 +73,8 @@ class _Listener(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, state: SessionServer, port: int) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, state: SessionServer, address: tuple[str, int]) -> None:
+        super().__init__(address, _Handler)
         self.state = state
 
 
@@ -206,9 +206,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving_sessions(server: S, port: int = 0) -> Iterator[S]:
+def serving_sessions(server: S, port: int = 0, host: str = "127.0.0.1") -> Iterator[S]:
     """Serves on a port, or one of its own, while the block runs."""
-    listener = _Listener(server, port)
+    listener = _Listener(server, (host, port))
     server.port = listener.server_address[1]
     thread = threading.Thread(target=listener.serve_forever, daemon=True)
     thread.start()

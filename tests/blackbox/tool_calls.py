@@ -1,11 +1,10 @@
 """Tenants with some of one server's tools, and calls as a client of the stateless era makes them."""
 
 import json
-from typing import Any
+from typing import Any, Protocol
 
 from tests.blackbox.relays import Relay
 from tests.blackbox.tenant import KEY, Platform
-from tests.blackbox.tool_server import ToolServer
 from tests.blackbox.wire import Answer
 from tests.unit.relay.tools.protocol import approved, raw, tool
 
@@ -21,8 +20,15 @@ FINANCE = ("read_invoice", "list_orders", "stream")
 MARKETING = ("pay", "list_secrets")
 
 
+class Reachable(Protocol):
+    """A server with an address."""
+
+    @property
+    def url(self) -> str: ...
+
+
 def document(
-    platform: Platform, erp: ToolServer, granted: tuple[str, ...], **fields: Any
+    platform: Platform, erp: Reachable, granted: tuple[str, ...], **fields: Any
 ) -> Document:
     """Returns a tenant's document with these tools of the server."""
     grant = Grant(

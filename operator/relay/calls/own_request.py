@@ -129,6 +129,15 @@ class TenantRequest(OwnRequest):
         if self.caller is not None:
             self.tell(self.caller)
 
+    def caller_now(self) -> Caller | None:
+        """Returns who calls, by what is in force now, of a request that goes on for long; None if it may not any more."""
+        if self.caller is not None and not self.caller.up_to_date:
+            found = identify(self.request, self._context.tenants)
+            if isinstance(found, Refusal):
+                return None
+            self.caller = found
+        return self.caller
+
     @abstractmethod
     def tell(self, caller: Caller) -> None:
         """Calls `send` or `refuse`."""

@@ -159,6 +159,18 @@ class Gate:
         return Passed(server, text, question, permitted, name)
 
 
+def still_passes(
+    message: Message, passed: Passed, permissions: Permissions, seal: StateSeal
+) -> bool:
+    """Returns whether a message that passed would do so by these permissions too, to the same server and for the same thing there."""
+    decision = Gate(permissions, passed.question.era, seal).decide(message)
+    return (
+        isinstance(decision, Passed)
+        and decision.server == passed.server
+        and decision.name == passed.name
+    )
+
+
 _UNKNOWN: Final = {
     Rule.TOOL: ProtocolError.unknown_tool,
     Rule.PROMPT: ProtocolError.unknown_prompt,

@@ -36,7 +36,7 @@ ToolOutcome = Literal[
 ]
 """Names the ends of a request. tool_error: the tool says that it failed; protocol_error: the server refused in the protocol's words;
 input_required: the call goes on with another request; replayed: the same call was made before, and what that got is its answer too;
-invalid: what the server said was no answer; unavailable: it was not reached, or fell silent; cancelled: the caller left; denied: not
+invalid: what the server said was no answer; unavailable: it was not reached, or fell silent; cancelled: the caller left, or its grant or key went; denied: not
 granted, whether or not it exists; limited: beyond a limit; refused: not as the protocol has it; crashed: an error of the relay; unknown: the relay was killed while the server had it."""
 CARRIED_OUT: Final[frozenset[ToolOutcome]] = frozenset({"ok", "tool_error"})
 """Outcomes of calls that a server carried out; what becomes a charge is one of these."""

@@ -19,8 +19,11 @@ from relay.http.message import Request
 from relay.routing.snapshot import ToolAccess
 from relay.tools.answers import SaidOutcome
 from relay.tools.decisions import Passed, tool_of
+from relay.tools.gate import still_passes
+from relay.tools.permissions import Permissions
 from relay.tools.reading.eras import Era
 from relay.tools.reading.event_stream import event
+from relay.tools.reading.messages import Message
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import StateSeal
 from relay.tools.seats import Seat
@@ -42,7 +45,7 @@ def retry_field(seconds: float) -> bytes:
 class AnsweringRequest(TenantRequest, AnswerReader):
     """A request that is answered with messages of the protocol. Its era is that of its errors."""
 
-    __slots__ = ("_call", "_era", "_id_text", "_record", "_seat", "_streams")
+    __slots__ = ("_call", "_era", "_id_text", "_message", "_record", "_seat", "_streams")
 
     def __init__(
         self, context: CallContext, connection: ClientConnection, request: Request
@@ -52,6 +55,7 @@ class AnsweringRequest(TenantRequest, AnswerReader):
         self._call: ToolCall | None = None
         self._record: ToolRecord | None = None
         self._id_text = ""
+        self._message: Message | None = None
         self._seat: Seat | None = None
         self._streams = False
 
@@ -112,6 +116,17 @@ class AnsweringRequest(TenantRequest, AnswerReader):
         return True
 
     # -- relay.calls.tool_use.tool_call.AnswerReader ---------------------------------------------------------------
+
+    def permissions_for(self, passed: Passed, seal: StateSeal) -> Permissions | None:
+        if self.caller is not None and self.caller.up_to_date:
+            tools = self.caller.snapshot.tools
+            return None if tools is None else tools.permissions
+        caller = self.caller_now()
+        tools = None if caller is None else caller.snapshot.tools
+        if tools is None or self._message is None:
+            return None
+        is_same = still_passes(self._message, passed, tools.permissions, seal)
+        return tools.permissions if is_same else None
 
     def message(self, text: str) -> None:
         if not self._streams:
@@ -192,6 +207,8 @@ class AnsweringRequest(TenantRequest, AnswerReader):
     def _finish(self, now: float, *, keep_alive: bool) -> None:
         # the call refers to us: let go, or only the collector could free its text
         self._call = None
+        # it may be large, and the connection may stay
+        self._message = None
         if self._seat is not None:
             self._seat.leave()
             self._seat = None

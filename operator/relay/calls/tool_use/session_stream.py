@@ -10,7 +10,7 @@ from typing import Final
 from relay.calls import own_responses
 from relay.calls.call_context import CallContext
 from relay.calls.own_request import TenantRequest
-from relay.calls.tenants.caller import Caller, identify
+from relay.calls.tenants.caller import Caller
 from relay.calls.tool_use.answering import COMMENT, STREAM_HEADERS, retry_field
 from relay.calls.tool_use.message_admission import TooMany, with_seats
 from relay.calls.tool_use.server_exchange import RoundReader, ServerExchange, ServerRound
@@ -226,12 +226,9 @@ class SessionStream(TenantRequest, StreamReader):
 
     def _is_in_force(self) -> bool:
         """Returns whether the key and the session still are; tells the client of lists that may have changed."""
-        caller = self.caller
-        if caller is None or not caller.up_to_date:
-            found = identify(self.request, self._context.tenants)
-            if isinstance(found, Refusal):
-                return False
-            caller = self.caller = found
+        caller = self.caller_now()
+        if caller is None:
+            return False
         opened = _opened(self.request, self._context, caller)
         if isinstance(opened, Refusal | ProtocolError):
             return False

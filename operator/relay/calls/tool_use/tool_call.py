@@ -12,6 +12,7 @@ from relay.http.upstream import Fault, UpstreamConnection
 from relay.routing.snapshot import ToolAccess
 from relay.tools.answers import SaidOutcome, answer_text, may_pass, said_outcome
 from relay.tools.decisions import Passed
+from relay.tools.permissions import Permissions
 from relay.tools.reading.event_stream import Event, EventReader, EventTooLarge
 from relay.tools.reading.messages import SERVER_BOUNDS, Kind, Message, read_message
 from relay.tools.reading.protocol_errors import ProtocolError
@@ -29,6 +30,10 @@ _PASSED_STATUSES: Final = frozenset({400, 404})
 @trait
 class AnswerReader(ABC):
     """Takes what a client may get of a call's answer."""
+
+    @abstractmethod
+    def permissions_for(self, passed: Passed, seal: StateSeal) -> Permissions | None:
+        """Returns what the caller may use now, for what its server says; None if it could not make this request any more."""
 
     @abstractmethod
     def message(self, text: str) -> None:
@@ -182,18 +187,27 @@ class ToolCall(ServerReceiver):
         elif message.kind is Kind.RESPONSE:
             self._take_answer(message)
         else:
-            question = self._passed.question
-            if may_pass(message, question.era, question.server, self._access.permissions):
-                text = message.text if self._place < 0 else marked(message, self._place)
-                if text is not None:
-                    self._reader.message(text)
+            self._take_message(message)
+
+    def _take_message(self, message: Message) -> None:
+        permissions = self._reader.permissions_for(self._passed, self._seal)
+        question = self._passed.question
+        if permissions is None:
+            self._fail(ProtocolError.withdrawn)
+        elif may_pass(message, question.era, question.server, permissions):
+            text = message.text if self._place < 0 else marked(message, self._place)
+            if text is not None:
+                self._reader.message(text)
 
     def _take_answer(self, message: object) -> None:
         text: str | ProtocolError = ProtocolError.invalid_answer
         outcome: SaidOutcome = "protocol_error"
-        if isinstance(message, Message):
+        permissions = self._reader.permissions_for(self._passed, self._seal)
+        if permissions is None:
+            text = ProtocolError.withdrawn
+        elif isinstance(message, Message):
             outcome = said_outcome(message)
-            text = answer_text(message, self._passed.question, self._access.permissions, self._seal)
+            text = answer_text(message, self._passed.question, permissions, self._seal)
             if self._status != 200 and message.member("error") is None:
                 text = ProtocolError.invalid_answer
         if isinstance(text, ProtocolError):

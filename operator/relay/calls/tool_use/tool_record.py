@@ -146,6 +146,8 @@ def _outcome_of(error: ProtocolError) -> ToolOutcome:
         return "denied"
     if error in _LIMITED:
         return "limited"
+    if error is ProtocolError.withdrawn:
+        return "cancelled"
     if error is ProtocolError.server_unavailable:
         return "unavailable"
     if error is ProtocolError.invalid_answer:

@@ -6,7 +6,7 @@ from typing import Final
 from relay.calls import own_responses
 from relay.calls.call_context import CallContext
 from relay.calls.path_table import HandlerFactory
-from relay.calls.tenants.caller import Caller, identify
+from relay.calls.tenants.caller import Caller
 from relay.calls.tool_use.answering import COMMENT
 from relay.calls.tool_use.message_admission import TooMany, with_seats
 from relay.calls.tool_use.server_stream import ServerStream
@@ -178,13 +178,8 @@ class ToolRequest(SessionRequest, ListeningReader):
         )
 
     def permissions_now(self) -> Permissions | None:
-        caller = self.caller
-        if caller is None or not caller.up_to_date:
-            found = identify(self.request, self._context.tenants)
-            if isinstance(found, Refusal):
-                return None
-            caller = self.caller = found
-        access = caller.snapshot.tools
+        caller = self.caller_now()
+        access = None if caller is None else caller.snapshot.tools
         is_served = access is not None and MODERN_VERSION in access.versions
         return access.permissions if access is not None and is_served else None
 

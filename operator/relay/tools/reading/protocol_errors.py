@@ -64,6 +64,11 @@ class ProtocolError(Enum):
         SERVER_ERROR,
         "The same call was carried out before, and its answer is not kept: it is not carried out again for now",
     )
+    withdrawn = (
+        200,
+        SERVER_ERROR,
+        "The grant or the key that the request was made with is gone: its answer is not told",
+    )
     missing_session = (400, INVALID_REQUEST, "Mcp-Session-Id is missing")
     unknown_event = (
         400,

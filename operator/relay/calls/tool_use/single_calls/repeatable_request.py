@@ -51,7 +51,7 @@ class _Sending(NamedTuple):
 class RepeatableRequest(AnsweringRequest, VerdictReader):
     """A request whose call is sent once, whoever makes it again."""
 
-    __slots__ = ("_memory", "_message", "_sending", "_single", "_ticket", "_wait")
+    __slots__ = ("_memory", "_sending", "_single", "_ticket", "_wait")
 
     def __init__(
         self,
@@ -62,7 +62,6 @@ class RepeatableRequest(AnsweringRequest, VerdictReader):
     ) -> None:
         super().__init__(context, connection, request)
         self._memory = memory
-        self._message: Message | None = None
         self._sending: _Sending | None = None
         self._single: SingleCall | None = None
         self._ticket: ClaimTicket | None = None
@@ -150,7 +149,9 @@ class RepeatableRequest(AnsweringRequest, VerdictReader):
             return
         if self._record is not None:
             self._record.opened()
-        self._single = SingleCall(ticket, self, self._context.exceptions)
+        self._single = SingleCall(
+            ticket, self, self._context.exceptions, sending.access.permissions
+        )
         call = ToolCall(
             self._context.providers,
             sending.access,
@@ -226,7 +227,6 @@ class RepeatableRequest(AnsweringRequest, VerdictReader):
 
     def _finish(self, now: float, *, keep_alive: bool) -> None:
         self._stop_waiting(leaves=True)
-        # what refers to us, or is large, is let go: the connection may stay
+        # it refers to us: let go, or only the collector could free it
         self._single = None
-        self._message = None
         super()._finish(now, keep_alive=keep_alive)

@@ -9,9 +9,11 @@ from relay.calls.tool_use.single_calls.call_memory import ClaimTicket
 from relay.calls.tool_use.tool_call import AnswerReader, ToolCall
 from relay.calls.tool_use.tool_record import ToolRecord
 from relay.tools.answers import SaidOutcome
+from relay.tools.decisions import Passed
 from relay.tools.idempotency.remembered_calls import MAX_ANSWER_BYTES, Answer, End
+from relay.tools.permissions import Permissions
 from relay.tools.reading.protocol_errors import ProtocolError
-from relay.tools.request_state import LIFETIME_SECONDS
+from relay.tools.request_state import LIFETIME_SECONDS, StateSeal
 from relay.tools.seats import Seat
 from relay_contract.billing.tool_call import ToolOutcome
 from relay_contract.tools.manifest import MAX_REMEMBERED_SECONDS
@@ -26,6 +28,7 @@ class SingleCall(AnswerReader):
     __slots__ = (
         "_call",
         "_exceptions",
+        "_permissions",
         "_reader",
         "_record",
         "_seat",
@@ -33,8 +36,15 @@ class SingleCall(AnswerReader):
         "_timer",
     )
 
-    def __init__(self, ticket: ClaimTicket, reader: AnswerReader, exceptions: ExceptionLog) -> None:
+    def __init__(
+        self,
+        ticket: ClaimTicket,
+        reader: AnswerReader,
+        exceptions: ExceptionLog,
+        permissions: Permissions,
+    ) -> None:
         self._ticket = ticket
+        self._permissions = permissions
         self._reader: AnswerReader | None = reader
         self._exceptions = exceptions
         self._call: ToolCall | None = None
@@ -74,6 +84,14 @@ class SingleCall(AnswerReader):
             self._call.resume()
 
     # -- relay.calls.tool_use.tool_call.AnswerReader ---------------------------------------------------------------
+
+    def permissions_for(self, passed: Passed, seal: StateSeal) -> Permissions | None:
+        # alone, it goes on by those that it began with: nobody is told, and whoever asks for its answer is decided on then
+        return (
+            self._permissions
+            if self._reader is None
+            else self._reader.permissions_for(passed, seal)
+        )
 
     def message(self, text: str) -> None:
         if self._reader is not None:

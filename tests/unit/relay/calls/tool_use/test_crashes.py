@@ -11,8 +11,10 @@ from relay.routing.snapshot import ToolAccess
 from relay.tools.answers import SaidOutcome
 from relay.tools.chat.chat_policy import ChatPolicy
 from relay.tools.decisions import Passed
+from relay.tools.permissions import Permissions
 from relay.tools.reading.eras import ERAS
 from relay.tools.reading.protocol_errors import ProtocolError
+from relay.tools.request_state import StateSeal
 from relay.tools.seats import ToolSeats
 
 ANSWER = b'{"jsonrpc":"2.0","id":1,"result":{"content":[]}}'
@@ -25,6 +27,9 @@ class Failing(AnswerReader, RoundReader):
 
     def __init__(self) -> None:
         self.told: list[Exception] = []
+
+    def permissions_for(self, passed: Passed, seal: StateSeal) -> Permissions | None:
+        return PERMISSIONS
 
     def message(self, text: str) -> None:
         raise RuntimeError("message")
