@@ -45,5 +45,6 @@ def first_problem(error: ValidationError) -> str:
     """Names the first field that does not fit, and why; never its value, which may be a secret."""
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"])
+    said = first["msg"].removeprefix("Value error, ")
     # names of fields in a map are somebody's words too
-    return "".join(one if one.isprintable() else " " for one in f"{where}: {first['msg']}")
+    return "".join(one if one.isprintable() else " " for one in (where and f"{where}: ") + said)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.decisions.outcome import Refused
+from relay_operator.decisions.tools.withdrawal import left_of
 from relay_operator.errors import ApiServerRefused, Unavailable
 from relay_operator.manifests.environment import Manifest
 from relay_operator.reconcile.document_publisher import DocumentPublisher
@@ -101,7 +102,7 @@ class RefusedSpecs:
 
 
 def _last_valid(publication: Publication, watched: Watched[Tenant]) -> Tenant:
-    """Returns the Tenant as it last could be used; suspended, and without keys, also if that was asked for since.
+    """Returns the Tenant as it last could be used; suspended, and without keys and grants, also if that was asked for since.
 
     Its annotations are the newest: they are no part of the spec.
     """
@@ -109,8 +110,11 @@ def _last_valid(publication: Publication, watched: Watched[Tenant]) -> Tenant:
     suspended = publication.base.suspended or asks_to_suspend(watched)
     named = named_keys(watched.resource)
     keys = tuple(key for key in last.spec.api_keys if named is None or key.name in named)
+    tools = last.spec.tools
+    if isinstance(watched.resource, Invalid):
+        tools = left_of(tools, watched.resource.spec)
     spec = last.spec.model_copy(
-        update={"suspend": last.spec.suspend or suspended, "api_keys": keys}
+        update={"suspend": last.spec.suspend or suspended, "api_keys": keys, "tools": tools}
     )
     metadata = last.metadata.model_copy(
         update={"annotations": dict(annotations_of(watched.resource))}

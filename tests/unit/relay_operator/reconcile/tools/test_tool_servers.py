@@ -287,12 +287,34 @@ async def test_an_ambiguous_spec_is_refused_and_the_last_good_grants_stay() -> N
     await stage.settle()
     found = stage.condition("Tenant", "finance", "Ready")
     assert (found["status"], found["reason"]) == ("False", Reason.INVALID_SPEC)
-    assert "overlap" in found["message"]
+    assert found["message"].startswith("tools of erp and crm overlap: list_* and list_orders")
     assert tools_of(stage) == {"read_invoice", "list_orders"}
     # what is suspended meanwhile goes all the same
     stage.tool_lists.tools["erp"] = [tool("read_invoice", "another"), *TOOLS[1:]]
     await stage.settle(70)
     assert tools_of(stage) == {"list_orders"}
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_refused_spec_takes_away_what_it_does_not_grant_any_more() -> None:
+    stage = listing()
+    life = await serving(stage)
+    overlapping = [{"server": "crm", "tools": ["list_orders"]}]
+    for granted, left in (
+        (["list_*"], {"list_orders"}),
+        (["list_*", "pay"], {"list_orders"}),
+        (None, set()),
+        (["list_*"], set()),
+    ):
+        here = [] if granted is None else [{"server": "erp", "tools": granted}]
+        broken: dict[str, Any] = {"queue": {"maxWait": "soon"}} if granted is None else {}
+        stage.tenant(tools={"grants": [*here, *overlapping]}, **broken)
+        await stage.settle()
+        assert stage.condition("Tenant", "finance", "Ready")["reason"] == Reason.INVALID_SPEC
+        assert tools_of(stage) == left
+        # a manifest stays, or a model could be offered anything
+        assert document(stage).tenant.tools is not None
     await life.end()
 
 
