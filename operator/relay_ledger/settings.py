@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     """An attempt of which nobody has heard for so long after it was sent is closed by the ledger; more than the longest stream takes."""
     upkeep_seconds: Seconds = 15.0
     """Between looks for what is overdue, new prices, and the numbers of the metrics."""
+    audit_hours: Annotated[int, Field(ge=1, le=30 * 24)] = 24
+    """Between audits of the days that records may still come for (past_days)."""
     grace_hours: Annotated[int, Field(ge=1, le=35 * 24)] = 72
     """A period that is over waits so long for late records; then its statement is made final."""
     kept_days: Annotated[int, Field(ge=1, le=36_500)] = 400

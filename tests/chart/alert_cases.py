@@ -620,6 +620,31 @@ CASES = (
         quiet={"some long ago": _outbox("records_quarantined_total", "5x40")},
     ),
     Case(
+        alert="RelayLedgerAuditDiffers",
+        fires={'relay_ledger_audit_differences{job="relay-ledger",pod="a"}': "0x3 2x20"},
+        minutes=8,
+        labels={},
+        severity="critical",
+        value="2",
+        not_before=2,
+        quiet={
+            "none": {'relay_ledger_audit_differences{job="relay-ledger",pod="a"}': "0x40"},
+        },
+    ),
+    Case(
+        alert="RelayLedgerAuditOverdue",
+        fires={'relay_ledger_audit_timestamp_seconds{job="relay-ledger",pod="a"}': "60x3300"},
+        minutes=3130,
+        labels={},
+        not_before=3110,
+        quiet={
+            "one of two pods has made one": {
+                'relay_ledger_audit_timestamp_seconds{job="relay-ledger",pod="a"}': "0x3300",
+                'relay_ledger_audit_timestamp_seconds{job="relay-ledger",pod="b"}': "9000x3300",
+            },
+        },
+    ),
+    Case(
         alert="RelayAttemptsUnpriced",
         fires=_of_the_ledger('unpriced_models{%s,account="charge"}', "0x3 2x40"),
         minutes=25,

@@ -161,13 +161,13 @@ def test_the_ledger_is_told_how_long_it_waits() -> None:
         )
 
     defaults = LedgerSettings(database=SecretStr("sqlite://"))
-    names = ("kept_days", "past_days", "open_seconds", "grace_hours")
+    names = ("kept_days", "past_days", "open_seconds", "grace_hours", "audit_hours")
     assert [getattr(told(), name) for name in names] == [getattr(defaults, name) for name in names]
     changed = told(
         *("ledger.keptDays=500", "ledger.pastDays=90"),
-        *("ledger.openHours=12", "ledger.graceHours=24"),
+        *("ledger.openHours=12", "ledger.graceHours=24", "ledger.auditHours=6"),
     )
-    assert [getattr(changed, name) for name in names] == [500, 90, 12 * 3600, 24]
+    assert [getattr(changed, name) for name in names] == [500, 90, 12 * 3600, 24, 6]
 
 
 def test_months_that_records_may_still_come_for_are_kept() -> None:
@@ -247,6 +247,7 @@ def test_keys_of_the_platforms_own_are_used_as_they_are() -> None:
         "ledger.pastDays=0",
         "ledger.openHours=0",
         "ledger.graceHours=841",
+        "ledger.auditHours=0",
         "ledger.payments.to=x",
         "ledger.payments.from[0].namespace=shop",
         "ledger.payments.from[0].ipBlock.cidr=10.0.0.5",

@@ -45,6 +45,23 @@ The group of rules about the ledger, beside those of _alerts.tpl. Without a ledg
       summary: {{ printf `"The ledger keeps records of {{ $labels.%s }} apart and does not book them."` $namespace }}
       description: {{ printf "relay_ledger_quarantined_records_total by reason tells why: early and late are clocks, conflict is two records of one attempt that differ, unreadable a relay of another version, unbookable what the database cannot hold. kubectl -n %s logs -l app.kubernetes.io/name=relay-operator-ledger has more." .Release.Namespace | quote }}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayRecordsQuarantined") | trim | nindent 6 }}
+  - alert: RelayLedgerAuditDiffers
+    expr: |-
+      max(relay_ledger_audit_differences) > 0
+    labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "critical") | trim | nindent 6 }}
+    annotations:
+      summary: {{`"Sums of the ledger are not those of their postings: {{ $value }}."`}}
+      description: {{ printf "What reports, budgets and statements say of these quarters of an hour is not what was booked. The log events audit_difference and audit_unbalanced name them: kubectl -n %s logs -l app.kubernetes.io/name=relay-operator-ledger. Make no statement final before the cause is known." .Release.Namespace | quote }}
+      {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayLedgerAuditDiffers") | trim | nindent 6 }}
+  - alert: RelayLedgerAuditOverdue
+    expr: |-
+      time() - max(relay_ledger_audit_timestamp_seconds) > {{ $limits.auditOverdueSeconds }}
+    for: 2h
+    labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
+    annotations:
+      summary: The ledger has not been audited for long.
+      description: {{ printf "An audit follows a quarter of an hour after the start, then every ledger.auditHours. It ends without a result while the database does not answer (log event database), or by a defect (log event failed): kubectl -n %s logs -l app.kubernetes.io/name=relay-operator-ledger." .Release.Namespace | quote }}
+      {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayLedgerAuditOverdue") | trim | nindent 6 }}
   - alert: RelayAttemptsUnpriced
     expr: |-
       max by (account) (relay_operator_unpriced_models{ {{- $operator }}}) > 0

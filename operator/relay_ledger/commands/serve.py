@@ -39,6 +39,7 @@ from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.route_cost_reading import RouteCostReading
 from relay_ledger.store.schema import upgrade
 from relay_ledger.store.tool_calls.tool_call_store import ToolCallStore
+from relay_ledger.upkeep.audits import Audits
 from relay_ledger.upkeep.final_statements import FinalStatements
 from relay_ledger.upkeep.rounds import Upkeep, watch_keys
 
@@ -94,6 +95,7 @@ async def _serve(settings: Settings, engine: Engine, log: LedgerLog) -> None:
         metrics=metrics,
         log=log,
     )
+    audits = Audits(settings, ledger, desk=desk, metrics=metrics, log=log)
     await upkeep.round()
     # no relay is turned away because it came before the first look; watch_keys tells of a problem
     keys.refresh()
@@ -124,6 +126,7 @@ async def _serve(settings: Settings, engine: Engine, log: LedgerLog) -> None:
         await enter(_running(_ticking(log)))
         await enter(_running(upkeep.run()))
         await enter(_running(statements.run()))
+        await enter(_running(audits.run()))
         await enter(_running(watch_keys(keys, settings.keys_poll_seconds, log)))
         admin_port = await enter(_listening(admin, settings.admin_host, settings.admin_port, 1.0))
         ingest_port = await enter(

@@ -77,6 +77,16 @@ class LedgerMetrics:
             "Statements that are due and could not be made final at the last look; the log event statement_held says why.",
             registry=self.registry,
         )
+        self._audit_differences = Gauge(
+            "relay_ledger_audit_differences",
+            "Sums that are not those of their postings, and attempts that do not balance, at the last audit.",
+            registry=self.registry,
+        )
+        self._audited_at = Gauge(
+            "relay_ledger_audit_timestamp_seconds",
+            "When the last audit ended that found no difference, in seconds since 1970; 0 before the first.",
+            registry=self.registry,
+        )
         self._use = BookedUse()
         self.registry.register(self._use)
         for result in ("booked", "repeated", "quarantined"):
@@ -109,6 +119,12 @@ class LedgerMetrics:
     def held(self, statements: int) -> None:
         """Shows how many statements wait for something."""
         self._statements_held.set(statements)
+
+    def audited(self, differences: int, at_seconds: float) -> None:
+        """Shows what an audit found."""
+        self._audit_differences.set(differences)
+        if not differences:
+            self._audited_at.set(at_seconds)
 
     def stand(self, standing: Standing) -> None:
         """Shows what the database says."""
