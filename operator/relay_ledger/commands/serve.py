@@ -4,9 +4,9 @@ import asyncio
 import gc
 import logging
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
@@ -21,6 +21,7 @@ from relay_ledger.ingest.key_file import KeyFile
 from relay_ledger.ingest.lease_port import LeasePort
 from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
+from relay_ledger.ingest.listening.listener import listening
 from relay_ledger.ingest.operator_port import OperatorPort
 from relay_ledger.ingest.route_costs_port import RouteCostsPort
 from relay_ledger.periods.zones import SECOND
@@ -128,9 +129,10 @@ async def _serve(settings: Settings, engine: Engine, log: LedgerLog) -> None:
         await enter(_running(statements.run()))
         await enter(_running(audits.run()))
         await enter(_running(watch_keys(keys, settings.keys_poll_seconds, log)))
-        admin_port = await enter(_listening(admin, settings.admin_host, settings.admin_port, 1.0))
+        listen = partial(listening, settings=settings, metrics=metrics, log=log)
+        admin_port = await enter(listen(admin, settings.admin_host, settings.admin_port, 1.0))
         ingest_port = await enter(
-            _listening(
+            listen(
                 application,
                 settings.ingest_host,
                 settings.ingest_port,
@@ -158,23 +160,6 @@ async def _running(work: Any) -> AsyncIterator[None]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-@asynccontextmanager
-async def _listening(
-    application: web.Application, host: str, port: int, drain_seconds: float
-) -> AsyncIterator[int]:
-    """Serves on a port and yields its number; at the end answers what is in hand, in bounded time."""
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=drain_seconds)
-    await runner.setup()
-    try:
-        # a kernel without IPv6 knows no "::"
-        listen = host if host != "::" or socket.has_dualstack_ipv6() else "0.0.0.0"
-        site = web.TCPSite(runner, None if listen == "::" else listen, port)
-        await site.start()
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
 
 
 def _admin(engine: Engine, desk: BookingDesk, metrics: LedgerMetrics) -> web.Application:

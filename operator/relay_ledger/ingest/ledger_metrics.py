@@ -77,6 +77,12 @@ class LedgerMetrics:
             "Statements that are due and could not be made final at the last look; the log event statement_held says why.",
             registry=self.registry,
         )
+        self._ended = Counter(
+            "relay_ledger_connections_ended",
+            "Connections that were ended, or not let in, by reason: idle, slow_head, slow_request, address (has as many as it may), full.",
+            ["reason"],
+            registry=self.registry,
+        )
         self._audit_differences = Gauge(
             "relay_ledger_audit_differences",
             "Sums that are not those of their postings, and attempts that do not balance, at the last audit.",
@@ -119,6 +125,10 @@ class LedgerMetrics:
     def held(self, statements: int) -> None:
         """Shows how many statements wait for something."""
         self._statements_held.set(statements)
+
+    def connection_ended(self, reason: str) -> None:
+        """Counts a connection that is ended by the ledger, or not let in."""
+        self._ended.labels(reason).inc()
 
     def audited(self, differences: int, at_seconds: float) -> None:
         """Shows what an audit found."""

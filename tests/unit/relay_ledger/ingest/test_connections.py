@@ -1,0 +1,103 @@
+"""Connections are bounded in number and in time, and what bounds them is told."""
+
+import pytest
+
+from relay_ledger.ingest.listening.connections import (
+    HEAD_SECONDS,
+    IDLE_SECONDS,
+    REQUEST_SECONDS,
+    Connection,
+    Connections,
+    Phase,
+)
+
+
+class Peer:
+    """A connection of these tests."""
+
+    def __init__(self) -> None:
+        self.ends = 0
+
+    def end(self) -> None:
+        self.ends += 1
+
+
+class Port:
+    """Connections under a clock of their own."""
+
+    def __init__(self, most: int = 4, most_per_address: int = 3) -> None:
+        self.now = 0.0
+        self.ended: list[tuple[str, str]] = []
+        self.connections = Connections(
+            most=most,
+            most_per_address=most_per_address,
+            ended=lambda reason, address: self.ended.append((reason, address)),
+            clock=lambda: self.now,
+        )
+
+    def open(self, address: str) -> tuple[Peer, Connection | None]:
+        peer = Peer()
+        self.now += 1
+        return peer, self.connections.admit(peer, address)
+
+    def admitted(self, address: str) -> tuple[Peer, Connection]:
+        peer, connection = self.open(address)
+        assert connection is not None
+        return peer, connection
+
+
+@pytest.mark.parametrize(
+    ("phase", "seconds", "reason"),
+    [
+        (Phase.IDLE, IDLE_SECONDS, "idle"),
+        (Phase.HEAD, HEAD_SECONDS, "slow_head"),
+        (Phase.REQUEST, REQUEST_SECONDS, "slow_request"),
+    ],
+)
+def test_each_phase_may_last_so_long(phase: Phase, seconds: float, reason: str) -> None:
+    port = Port()
+    peer, connection = port.admitted("a")
+    port.connections.moves_to(connection, phase)
+    port.now += seconds
+    port.connections.look()
+    assert peer.ends == 0
+    port.now += 0.1
+    port.connections.look()
+    assert peer.ends == 1
+    assert port.ended == [(reason, "a")]
+    assert len(port.connections) == 0
+
+
+def test_an_address_has_so_many_and_others_have_theirs() -> None:
+    port = Port(most=10)
+    opened = [port.open("a") for _ in range(5)]
+    assert [connection is not None for _, connection in opened] == [True] * 3 + [False] * 2
+    assert port.open("b")[1] is not None
+    assert port.ended == [("address", "a")] * 2
+    first = opened[0][1]
+    assert first is not None
+    port.connections.leaves(first)
+    port.connections.leaves(first)
+    assert port.open("a")[1] is not None
+    assert port.open("a")[1] is None
+
+
+def test_where_all_places_are_taken_the_address_with_most_gives_up_the_one_that_waits_longest() -> (
+    None
+):
+    port = Port()
+    peers = [port.admitted("a") for _ in range(3)]
+    port.connections.moves_to(peers[0][1], Phase.REQUEST)
+    port.admitted("b")
+    assert port.open("c")[1] is not None
+    assert [peer.ends for peer, _ in peers] == [0, 1, 0]
+    assert port.ended == [("full", "a")]
+    assert len(port.connections) == 4
+
+
+def test_a_request_in_hand_is_not_ended_for_another() -> None:
+    port = Port()
+    for address in ("a", "a", "b", "b"):
+        port.connections.moves_to(port.admitted(address)[1], Phase.REQUEST)
+    assert port.open("c")[1] is None
+    assert port.ended == [("full", "c")]
