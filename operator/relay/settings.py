@@ -132,7 +132,7 @@ class Settings(BaseSettings):
     outbox_directory: Path = Path(OUTBOX_MOUNT)
     """Records of attempts are kept here until the ledger has them; has to outlive the container, and needs the space below."""
     outbox_mebibytes: Annotated[int, Field(ge=4, le=65_536)] = 64
-    """All that the files of the outbox take; some 4,000 attempts a mebibyte. At least 4 for each worker."""
+    """All that the files of the outbox take; some 3,200 attempts a mebibyte. At least 4 for each worker."""
     outbox_when_full: Literal["serve", "refuse"] = "serve"
     """serve: attempts are sent without being recorded, and counted as dropped. refuse: calls are refused until there is room."""
     outbox_drain_seconds: Seconds = 3.0

@@ -26,7 +26,7 @@ DIRECTORY: Final = "tool-calls"
 """Inside the outbox, where nobody looks for segments of attempts."""
 TOOL_SEGMENT_BYTES: Final = 256 * 1024
 MOST_TOOL_SEGMENTS: Final = 32
-"""Of all workers: 8 MiB, some 5,000 calls."""
+"""Of all workers: 8 MiB, some 6,000 calls."""
 KEPT_FOR_ENDS: Final = 8
 """The part of the last segment, an eighth, for the ends of calls when none is opened any more."""
 ROLL_SECONDS: Final = 3600.0
