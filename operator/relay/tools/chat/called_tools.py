@@ -15,6 +15,8 @@ _OTHER_ITEMS: Final = (
 _ARGUMENTS: Final = ("function_call_arguments", "custom_tool_call_input")
 """Events of the Responses API, by the second part of their names, that bring the arguments of a call by name."""
 _ARGUMENT_KEYS: Final = ("arguments", "input")
+_CALLING_BLOCK: Final = "tool_use"
+"""The type of a block of content that calls a tool by its name (Anthropic); what only ends so runs at the provider."""
 _LEGACY: Final = -1
 """Stands for the number of the one call in `function_call`."""
 
@@ -38,6 +40,8 @@ class CalledTools:
         choices = payload.get("choices")
         if choices is not None and not self._permits_choices(choices):
             return False
+        if not self._permits_blocks(payload):
+            return False
         for kind in (payload.get("type"), event):
             if isinstance(kind, str) and not self._permits_event(kind, payload):
                 return False
@@ -59,9 +63,23 @@ class CalledTools:
                 return False
             number = _number(choice, place)
             for part in (choice, choice.get("delta"), choice.get("message")):
-                if isinstance(part, dict) and not self._permits_calls(part, number):
+                if isinstance(part, dict) and not (
+                    self._permits_calls(part, number) and self._permits_blocks(part)
+                ):
                     return False
         return True
+
+    def _permits_blocks(self, part: dict[str, Any]) -> bool:
+        """Judges blocks of content: gateways to Anthropic's API pass some on as they come."""
+        content, begun = part.get("content"), part.get("content_block")
+        blocks = content if isinstance(content, list) else [content]
+        return all(self._permits_block(block) for block in (*blocks, begun))
+
+    def _permits_block(self, block: object) -> bool:
+        kind = block.get("type") if isinstance(block, dict) else None
+        if not isinstance(block, dict) or not isinstance(kind, str) or _CALLING_BLOCK not in kind:
+            return True
+        return kind == _CALLING_BLOCK and self._policy.permits(block.get("name"))
 
     def _permits_calls(self, part: dict[str, Any], choice: int) -> bool:
         legacy = part.get("function_call")
@@ -129,7 +147,7 @@ class CalledTools:
             return False
         kind = item.get("type")
         if kind in _OTHER_ITEMS:
-            return True
+            return self._permits_blocks(item)
         if kind not in _NAMED_CALLS or not self._policy.permits(item.get("name")):
             return self._deny(label(item))
         self._items.update(_places(item.get("id"), place))

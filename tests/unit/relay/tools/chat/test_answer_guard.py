@@ -40,6 +40,10 @@ def item(name: str, kind: str = "function_call", **fields: Any) -> dict[str, Any
     return {"type": kind, "id": "i1", "name": name, "arguments": "", **fields}
 
 
+def block(name: str, kind: str = "tool_use") -> dict[str, Any]:
+    return {"type": kind, "id": "b1", "name": name, "input": {"a": SECRET}}
+
+
 def added(one: dict[str, Any], place: int = 0) -> dict[str, Any]:
     return {"type": "response.output_item.added", "output_index": place, "item": one}
 
@@ -61,6 +65,8 @@ PERMITTED_STREAMS: dict[str, list[dict[str, Any]]] = {
     "an id before the name": [delta({"index": 0, "id": "a", "function": {"name": "", "arguments": ""}}), delta(piece("read_invoice"))],
     "a custom tool": [delta({"index": 0, "type": "custom", "custom": {"name": "mail__send", "input": "hi"}})],
     "a call of old": [delta(function_call={"name": "read_invoice", "arguments": ""}), delta(function_call={"arguments": "{}"})],
+    "a block": [{"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "name": "read_invoice", "input": {}}}],
+    "blocks of words": [delta(content=[{"type": "text", "text": "tool_use"}, "tool", {"type": 7}])],
     "a response": [
         {"type": "response.created", "response": {"id": "r", "tools": [{"type": "function", "name": "read_invoice"}], "output": []}},
         added(item("read_invoice")),
@@ -105,6 +111,9 @@ DENIED_EVENTS: dict[str, list[dict[str, Any]]] = {
     "an item of a kind that nobody knows": [added({"type": "program", "code": SECRET})],
     "an item that is done": [{"type": "response.output_item.done", "item": item("pay", arguments=SECRET)}],
     "arguments of no item": [{"type": "response.function_call_arguments.delta", "item_id": "i1", "output_index": 0, "delta": SECRET}],
+    "a block": [{"type": "content_block_start", "index": 0, "content_block": block("pay")}],
+    "a block in a delta": [delta(content=[block("pay")])],
+    "a block that its provider runs": [{"type": "content_block_start", "content_block": block("read_invoice", "server_tool_use")}],
     "an event of a hosted tool": [{"type": "response.code_interpreter_call_code.delta", "delta": SECRET}],
     "a connector's tools": [{"type": "response.mcp_list_tools.completed", "item_id": SECRET}],
     "the whole response at its end": [{"type": "response.completed", "response": {"output": [item("pay", arguments=SECRET)]}}],
@@ -183,6 +192,7 @@ def completion(*calls: dict[str, Any], **fields: Any) -> bytes:
         completion(),
         b'{"error":{"message":"no tool_calls here"}}',
         json.dumps({"output": [item("read_invoice"), {"type": "message"}], "tools": []}).encode(),
+        completion(content=[block("read_invoice"), block("mail__send")]),
         b"words that are no JSON",
         b"<html><body>Our tool_calls are mcp ready</body></html>",
         b'["tool_calls"]',
@@ -201,6 +211,9 @@ def test_a_document_that_calls_what_is_granted_passes(body: bytes) -> None:
         completion(piece("read_invoice", "{}", index=None), piece("pay", index=None)),
         completion(piece(None, "{}")),
         completion(function_call={"name": "pay"}),
+        completion(content=[{"type": "text", "text": "hi"}, block("pay")]),
+        json.dumps({"type": "message", "content": [block("pay")]}).encode(),
+        json.dumps({"output": [{"type": "message", "content": [block("pay")]}]}).encode(),
         json.dumps({"output": [item("pay")]}).encode(),
         json.dumps({"output": [{"type": "file_search_call", "queries": []}]}).encode(),
         json.dumps({"output": {"type": "function_call"}}).encode(),
