@@ -1,9 +1,10 @@
 """Settings of the ledger, from its environment."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic.alias_generators import to_camel
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from relay_contract.billing.budget import LEASE_SECONDS
@@ -13,6 +14,24 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(ge=1, le=2**40)]
 LONGEST_MONTH_DAYS = 31
+
+
+class ReportSource(BaseModel):
+    """A provider whose reports of usage and costs are asked for, and the file with its key of an administrator."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True
+    )
+
+    provider: Annotated[str, Field(pattern=r"^[a-z0-9]([-.a-z0-9]{0,61}[a-z0-9])?$")]
+    dialect: Literal["openai", "anthropic"]
+    key_file: Path
+    base: Annotated[str, Field(pattern=r"^(https?://[^/?#\s]+)?$")] = ""
+    """Another address than the provider's own, without a path."""
+    own_keys: tuple[Annotated[str, Field(pattern=r"^[!-~]{1,128}$")], ...] = ()
+    """The provider's ids of keys that only relays have."""
+    settle_hours: Annotated[int, Field(ge=1, le=24 * 14)] = 48
+    """Days that ended later than so long ago are provisional."""
 
 
 class Settings(BaseSettings):
@@ -56,6 +75,10 @@ class Settings(BaseSettings):
     """Between looks for what is overdue, new prices, and the numbers of the metrics."""
     audit_hours: Annotated[int, Field(ge=1, le=30 * 24)] = 24
     """Between audits of the days that records may still come for (past_days)."""
+    reports: tuple[ReportSource, ...] = ()
+    """Providers that are compared with their own reports each report_hours, as a JSON list. None by default: nothing is asked of anybody."""
+    report_hours: Annotated[int, Field(ge=1, le=31 * 24)] = 24
+    """Between comparisons of a provider; what failed is tried again every hour."""
     grace_hours: Annotated[int, Field(ge=1, le=35 * 24)] = 72
     """A period that is over waits so long for late records; then its statement is made final."""
     kept_days: Annotated[int, Field(ge=1, le=36_500)] = 400

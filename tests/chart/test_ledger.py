@@ -1,6 +1,7 @@
 """The chart's ledger: off by default, on SQLite or PostgreSQL, and reached by whom it is for."""
 
 import base64
+import json
 from typing import Any
 
 import pytest
@@ -170,6 +171,55 @@ def test_the_ledger_is_told_how_long_it_waits() -> None:
     assert [getattr(changed, name) for name in names] == [500, 90, 12 * 3600, 24, 6]
 
 
+REPORTS = (
+    "ledger.enabled=true",
+    "ledger.reports.sources[0].provider=openai",
+    "ledger.reports.sources[0].dialect=openai",
+    "ledger.reports.sources[0].secretName=openai-admin",
+    "ledger.reports.sources[0].ownKeys={key_1,key_2}",
+    "ledger.reports.sources[1].provider=claude",
+    "ledger.reports.sources[1].dialect=anthropic",
+    "ledger.reports.sources[1].secretName=claude-admin",
+    "ledger.reports.sources[1].secretKey=admin",
+)
+
+
+@pytest.mark.parametrize("database", [(), POSTGRESQL])
+def test_reports_are_asked_for_with_keys_of_their_own(database: tuple[str, ...]) -> None:
+    made = objects(*REPORTS, *database)
+    pod = pod_of(made)
+    [container] = pod["containers"]
+    [told] = [one["value"] for one in container["env"] if one["name"] == "RELAY_LEDGER_REPORTS"]
+    sources = LedgerSettings.model_validate(
+        {"database": "sqlite://", "reports": json.loads(told)}
+    ).reports
+    assert [(one.provider, one.dialect, one.own_keys) for one in sources] == [
+        ("openai", "openai", ("key_1", "key_2")),
+        ("claude", "anthropic", ()),
+    ]
+    secrets = {one["name"]: one.get("secret") for one in pod["volumes"]}
+    places = {one["mountPath"]: one["name"] for one in container["volumeMounts"]}
+    for source, secret, key in zip(
+        sources, ("openai-admin", "claude-admin"), ("api-key", "admin"), strict=True
+    ):
+        mounted = secrets[places[str(source.key_file.parent)]]
+        assert (mounted["secretName"], mounted["items"]) == (
+            secret,
+            [{"key": key, "path": source.key_file.name}],
+        )
+    rules = made["NetworkPolicy"]["spec"]["egress"]
+    [world] = [one for one in rules if one["ports"] == [{"protocol": "TCP", "port": 443}]]
+    assert "169.254.0.0/16" in world["to"][0]["ipBlock"]["except"]
+    ports = [[port["port"] for port in rule["ports"]] for rule in rules]
+    assert ports == [[53, 53], [443], *([[5432]] if database else [])]
+
+
+def test_reports_may_go_to_named_addresses_alone() -> None:
+    policy = objects(*REPORTS, "ledger.reports.cidrs={192.0.2.7/32}")["NetworkPolicy"]
+    [world] = [one for one in policy["spec"]["egress"] if one["ports"][0]["port"] == 443]
+    assert world["to"] == [{"ipBlock": {"cidr": "192.0.2.7/32"}}]
+
+
 def test_months_that_records_may_still_come_for_are_kept() -> None:
     values = ["--set", "ledger.enabled=true,ledger.pastDays=90,ledger.keptDays=120"]
     done = helm("template", "x", str(CHART), *values)
@@ -248,6 +298,8 @@ def test_keys_of_the_platforms_own_are_used_as_they_are() -> None:
         "ledger.openHours=0",
         "ledger.graceHours=841",
         "ledger.auditHours=0",
+        "ledger.reports.everyHours=0",
+        "ledger.reports.sources[0].provider=openai",
         "ledger.payments.to=x",
         "ledger.payments.from[0].namespace=shop",
         "ledger.payments.from[0].ipBlock.cidr=10.0.0.5",

@@ -43,6 +43,7 @@ from relay_ledger.store.tool_calls.tool_call_store import ToolCallStore
 from relay_ledger.upkeep.audits import Audits
 from relay_ledger.upkeep.final_statements import FinalStatements
 from relay_ledger.upkeep.rounds import Upkeep, watch_keys
+from relay_ledger.upkeep.scheduled_reports import ScheduledReports
 
 READY_SECONDS: Final = 2.0
 GC_THRESHOLD: Final = 50_000
@@ -97,6 +98,9 @@ async def _serve(settings: Settings, engine: Engine, log: LedgerLog) -> None:
         log=log,
     )
     audits = Audits(settings, ledger, desk=desk, metrics=metrics, log=log)
+    reports = ScheduledReports(
+        settings, ReconciliationStore(engine), desk=desk, metrics=metrics, log=log
+    )
     await upkeep.round()
     # no relay is turned away because it came before the first look; watch_keys tells of a problem
     keys.refresh()
@@ -128,6 +132,7 @@ async def _serve(settings: Settings, engine: Engine, log: LedgerLog) -> None:
         await enter(_running(upkeep.run()))
         await enter(_running(statements.run()))
         await enter(_running(audits.run()))
+        await enter(_running(reports.run()))
         await enter(_running(watch_keys(keys, settings.keys_poll_seconds, log)))
         listen = partial(listening, settings=settings, metrics=metrics, log=log)
         admin_port = await enter(listen(admin, settings.admin_host, settings.admin_port, 1.0))

@@ -77,6 +77,12 @@ class LedgerMetrics:
             "Statements that are due and could not be made final at the last look; the log event statement_held says why.",
             registry=self.registry,
         )
+        self._reconciled_at = Gauge(
+            "relay_ledger_reconciled_timestamp_seconds",
+            "When the ledger last compared a provider with its own reports by itself, in seconds since 1970.",
+            ["provider"],
+            registry=self.registry,
+        )
         self._ended = Counter(
             "relay_ledger_connections_ended",
             "Connections that were ended, or not let in, by reason: idle, slow_head, slow_request, address (has as many as it may), full.",
@@ -125,6 +131,10 @@ class LedgerMetrics:
     def held(self, statements: int) -> None:
         """Shows how many statements wait for something."""
         self._statements_held.set(statements)
+
+    def reconciled(self, provider: str, at_seconds: float) -> None:
+        """Shows that a provider was compared with its own reports."""
+        self._reconciled_at.labels(provider).set(at_seconds)
 
     def connection_ended(self, reason: str) -> None:
         """Counts a connection that is ended by the ledger, or not let in."""

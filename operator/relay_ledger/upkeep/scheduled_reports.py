@@ -1,0 +1,134 @@
+"""Compares what is booked with what providers report, each day and without anybody asking, for providers whose key of an administrator is given.
+
+The work is that of `relay-ledger reconcile`, in a process of its own: a month of attempts takes minutes of one core, which those who book must not wait
+for, and the key is read there alone. On SQLite that process is in the same pod as this one, the only place that the file can be opened.
+"""
+
+import asyncio
+import os
+import random
+import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Final
+
+from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway
+from relay_ledger.ingest.ledger_log import LedgerLog
+from relay_ledger.ingest.ledger_metrics import LedgerMetrics
+from relay_ledger.periods.zones import SECOND
+from relay_ledger.settings import ReportSource, Settings
+from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
+
+FIRST_LOOK_SECONDS: Final = 1200.0
+SPREAD_SECONDS: Final = 600.0
+"""So that of several processes on one database one comes first, and the others find what it has found."""
+LOOK_SECONDS: Final = 3600.0
+LONGEST_SECONDS: Final = 3600.0
+MAX_DETAIL: Final = 500
+HOUR: Final = 3600 * SECOND
+DAY: Final = 24 * HOUR
+_LOWEST: Final = 19
+"""Priority, as of `nice`: who books comes first."""
+_COMMAND: Final = (sys.executable, "-m", "relay_ledger", "reconcile")
+_COMPARED: Final = frozenset({0, 3})
+"""Exit codes of a comparison that was made; 3 says that something is flagged."""
+
+
+class ScheduledReports:
+    """One per process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: ReconciliationStore,
+        *,
+        desk: BookingDesk,
+        metrics: LedgerMetrics,
+        log: LedgerLog,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._desk = desk
+        self._metrics = metrics
+        self._log = log
+
+    async def run(self) -> None:
+        """Looks for what is due until it is cancelled; returns at once where no source is named."""
+        if not self._settings.reports:
+            return
+        pause = FIRST_LOOK_SECONDS + random.uniform(0, SPREAD_SECONDS)
+        while True:
+            await asyncio.sleep(pause)
+            pause = LOOK_SECONDS
+            try:
+                await self.look(now=time.time_ns() // 1000)
+            except DatabaseAway:
+                # the log has the reason; it is tried again
+                continue
+            except (
+                Exception
+            ) as error:  # the entry loop: what fails today must not end all that comes after
+                self._log.failed(error)
+
+    async def look(self, *, now: int) -> None:
+        """Compares each provider that was not compared for long enough, one after the other; raises DatabaseAway.
+
+        What fails is told and tried again with the next look.
+        """
+        latest = await self._desk.in_thread(self._store.latest)
+        for source in self._settings.reports:
+            found = latest.get(source.provider)
+            if found is None or now - found["madeAt"] >= self._settings.report_hours * HOUR:
+                await self._compare(source, now)
+
+    async def _compare(self, source: ReportSource, now: int) -> None:
+        period = month_due(now, settle_hours=source.settle_hours)
+        process = await asyncio.create_subprocess_exec(
+            *_COMMAND,
+            *arguments(source, period),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        with suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, _LOWEST)
+        try:
+            async with asyncio.timeout(LONGEST_SECONDS):
+                _, said = await process.communicate()
+        except TimeoutError:
+            said = b"it took too long"
+        finally:
+            # also where this process is to end
+            with suppress(ProcessLookupError):
+                process.kill()
+        code = await process.wait()
+        if code in _COMPARED:
+            self._metrics.reconciled(source.provider, now / SECOND)
+            self._log.event(
+                "reconciled", provider=source.provider, period=period, flagged=code != 0
+            )
+            return
+        detail = said.decode(errors="replace").strip()[-MAX_DETAIL:]
+        self._log.event("report_failed", provider=source.provider, period=period, detail=detail)
+
+
+def month_due(now: int, *, settle_hours: int) -> str:
+    """Returns the month of the last day that is settled: the one before, until the first day of this one is."""
+    settled = now - settle_hours * HOUR - DAY
+    return f"{datetime.fromtimestamp(settled // SECOND, UTC):%Y-%m}"
+
+
+def arguments(source: ReportSource, period: str) -> list[str]:
+    """Returns the arguments of the command for a source and a month."""
+    base = [f"--api-base={source.base}"] if source.base else []
+    return [
+        f"--period={period}",
+        f"--dialect={source.dialect}",
+        f"--api-key-file={source.key_file}",
+        f"--settle-hours={source.settle_hours}",
+        *base,
+        *(f"--own-key={key}" for key in source.own_keys),
+        "--",
+        source.provider,
+    ]

@@ -1,0 +1,141 @@
+"""The ledger compares providers with their own reports by itself, once a day, with a key that it never tells."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr, ValidationError
+from tests.ledger.bills.usage_report_api import (
+    ADMIN_KEY,
+    UsageReportApi,
+    openai_cost,
+    openai_page,
+    openai_usage,
+)
+from tests.ledger.conftest import Books
+from tests.unit.relay_contract.billing.records import closed
+
+from relay_contract.billing.token_buckets import TokenBuckets
+from relay_ledger.ingest.booking_desk import BookingDesk
+from relay_ledger.ingest.ledger_log import LedgerLog
+from relay_ledger.ingest.ledger_metrics import LedgerMetrics
+from relay_ledger.settings import ReportSource, Settings
+from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
+from relay_ledger.store.tool_calls.tool_call_store import ToolCallStore
+from relay_ledger.upkeep.scheduled_reports import HOUR, ScheduledReports, month_due
+
+FIRST = int(datetime(2026, 3, 10, tzinfo=UTC).timestamp())
+NOON = int(datetime(2026, 3, 20, 12, tzinfo=UTC).timestamp()) * 10**6
+Look = Callable[..., list[tuple[str, dict[str, Any]]]]
+
+
+@pytest.fixture
+def api() -> Iterator[UsageReportApi]:
+    served = UsageReportApi(
+        {
+            "/v1/organization/usage/completions": [
+                openai_page([openai_usage(FIRST, input_tokens=1000, output_tokens=100)])
+            ],
+            "/v1/organization/costs": [openai_page([openai_cost(FIRST, 0.0028)])],
+        }
+    )
+    yield served
+    served.close()
+
+
+@pytest.fixture
+def look(
+    books: Books,
+    address: str,
+    api: UsageReportApi,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Look:
+    """Looks for what is due at a time, with the key that is given; returns what is logged."""
+    monkeypatch.setenv("RELAY_LEDGER_DATABASE", address)
+    key = tmp_path / "admin-key"
+    metrics = LedgerMetrics()
+
+    def looked(now: int = NOON, *, given: str = ADMIN_KEY) -> list[tuple[str, dict[str, Any]]]:
+        key.write_text(given)
+        logged: list[tuple[str, dict[str, Any]]] = []
+        log = LedgerLog(lambda event, **told: logged.append((event, told)))
+        desk = BookingDesk(
+            books.ledger,
+            ToolCallStore(books.engine),
+            books.prices,
+            metrics,
+            log=log,
+            max_batches=4,
+        )
+        source = ReportSource(provider="openai", dialect="openai", key_file=key, base=api.base)
+        settings = Settings(database=SecretStr(address), reports=(source,))
+        reports = ScheduledReports(
+            settings,
+            ReconciliationStore(books.engine),
+            desk=desk,
+            metrics=metrics,
+            log=log,
+        )
+        try:
+            asyncio.run(reports.look(now=now))
+        finally:
+            desk.close()
+        return logged
+
+    return looked
+
+
+def test_a_provider_is_compared_once_a_day(books: Books, api: UsageReportApi, look: Look) -> None:
+    attempt = closed(
+        dispatched_at=FIRST * 10**6 + HOUR,
+        tokens=TokenBuckets(input=1000, output=100),
+        upstream_request_id="req-1",
+    )
+    books.ledger.book("uid-a", [attempt], books.prices, now=1)
+    told = {"provider": "openai", "period": "2026-03", "flagged": False}
+    assert look() == [("reconciled", told)]
+    found = ReconciliationStore(books.engine).latest()["openai"]
+    assert (found["flagged"], found["reported"]) == (0, "0.0028")
+    asked = len(api.asked)
+    assert look(found["madeAt"] + 24 * HOUR - 1) == []
+    assert len(api.asked) == asked
+    look(found["madeAt"] + 24 * HOUR)
+    assert len(api.asked) > asked
+
+
+def test_a_key_that_is_refused_is_told_without_it_and_tried_again(books: Books, look: Look) -> None:
+    (event, told) = look(given="sk-of-somebody-else")[0]
+    assert (event, told["provider"]) == ("report_failed", "openai")
+    assert "answered 401" in told["detail"]
+    assert "somebody" not in json.dumps(told)
+    assert ReconciliationStore(books.engine).latest() == {}
+    assert look()[0][0] == "reconciled"
+
+
+@pytest.mark.parametrize(
+    ("now", "month"),
+    [
+        ("2026-03-31T23:59:59", "2026-03"),
+        ("2026-04-03T23:59:59", "2026-03"),
+        ("2026-04-04T00:00:00", "2026-04"),
+        ("2026-01-02T00:00:00", "2025-12"),
+    ],
+)
+def test_the_month_is_that_of_the_last_settled_day(now: str, month: str) -> None:
+    at = int(datetime.fromisoformat(now).replace(tzinfo=UTC).timestamp()) * 10**6
+    assert month_due(at, settle_hours=48) == month
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"provider": "--file=/etc/passwd"}, {"base": "file:///x"}, {"dialect": "x"}, {"key": "x"}],
+)
+def test_a_source_that_cannot_be_asked_is_refused(changes: dict[str, str]) -> None:
+    source = {"provider": "openai", "dialect": "openai", "keyFile": "/key"}
+    with pytest.raises(ValidationError):
+        ReportSource.model_validate(source | changes)
