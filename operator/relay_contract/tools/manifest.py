@@ -88,6 +88,19 @@ class Grant(Part):
         """The number of its definitions."""
         return len(self.tool_definitions) + len(self.prompt_definitions)
 
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """The patterns of idempotency and limits that cover none of its tools; none while it has no tools."""
+        if not self.tool_definitions:
+            return ()
+        marked = () if self.idempotency is None else self.idempotency.tools
+        named = dict.fromkeys((*marked, *(one.name for one in self.tool_limits)))
+        return tuple(
+            pattern
+            for pattern in named
+            if not any(covers(pattern, one.name) for one in self.tool_definitions)
+        )
+
     @model_validator(mode="after")
     def _says_nothing_twice(self) -> Self:
         for kind, stated in (

@@ -13,6 +13,7 @@ class GrantedTools:
 
     missing are servers that do not exist, unusable say of others why nothing of them is in force, unlisted are those whose lists
     were never read, unapproved those of which nothing that the grant names is approved. excess says why not all is in force.
+    idle are names in idempotency and toolLimits, each with its server, that cover no tool in force.
     """
 
     servers: tuple[str, ...] = ()
@@ -24,6 +25,7 @@ class GrantedTools:
     unlisted: tuple[str, ...] = ()
     unapproved: tuple[str, ...] = ()
     excess: str = ""
+    idle: tuple[str, ...] = ()
 
     @property
     def condition(self) -> Condition:
@@ -32,6 +34,10 @@ class GrantedTools:
             f"{self.tools} tools, {self.prompts} prompts and {self.resources} patterns of resources of "
             f"{', '.join(self.servers) or 'no server'} can be used"
         )
+        if self.idle:
+            counted += (
+                f"; idempotency and toolLimits name {', '.join(self.idle)}, which is none of them"
+            )
         unusable = "; ".join(f"ToolServer {one}: {why}" for one, why in self.unusable.items())
         rows: tuple[tuple[object, bool | None, Reason, str], ...] = (
             (

@@ -245,4 +245,5 @@ def _tools(spec: Tenant, publication: Publication | None) -> GrantedTools | None
         unlisted=found.unlisted,
         unapproved=found.unapproved,
         excess=found.excess,
+        idle=tuple(f"{pattern} of {one.server}" for one in grants for pattern in one.idle),
     )

@@ -21,6 +21,12 @@ IN_FORCE: dict[str, Any] = {"servers": ("erp",), "tools": 2, "prompts": 1, "reso
             Reason.TOOL_SERVER_NOT_READY,
             "ToolServer crm: there is no Service",
         ),
+        (
+            {"idle": ("pya of erp", "delete_* of erp")},
+            "True",
+            Reason.GRANTED,
+            "idempotency and toolLimits name pya of erp, delete_* of erp, which is none of them",
+        ),
         ({"excess": "too many"}, "False", Reason.TOO_MANY_DEFINITIONS, "too many"),
         ({"unapproved": ("crm",)}, "False", Reason.NOTHING_APPROVED, "ToolServer crm has no"),
         ({"unlisted": ("crm",)}, "Unknown", Reason.NOT_PROBED, "were not read yet"),

@@ -297,6 +297,21 @@ async def test_an_ambiguous_spec_is_refused_and_the_last_good_grants_stay() -> N
 
 
 @in_virtual_time
+async def test_a_mark_for_no_tool_of_the_grant_is_told() -> None:
+    stage = listing()
+    life = await serving(stage)
+    (grant,) = GRANTS["grants"]
+    limits = [{"name": name, "requestsPerMinute": 5} for name in ("list_*", "delete_*")]
+    marks: dict[str, Any] = {"idempotency": {"tools": ["pya", "read_invoice"]}}
+    stage.tenant(tools={"grants": [{**grant, **marks, "toolLimits": limits}]})
+    await stage.settle()
+    said = stage.condition("Tenant", "finance", "ToolsReady")["message"]
+    assert said.endswith("toolLimits name pya of erp, delete_* of erp, which is none of them")
+    assert ready(stage) == ("True", Reason.GRANTED)
+    await life.end()
+
+
+@in_virtual_time
 async def test_a_refused_spec_takes_away_what_it_does_not_grant_any_more() -> None:
     stage = listing()
     life = await serving(stage)
