@@ -34,6 +34,7 @@ from tests.blackbox.tool_server import (
 from tests.documents import with_tenant
 from tests.unit.relay.tools.protocol import META, raw
 
+from relay_contract.tools.definitions import ResourceDefinition
 from relay_contract.tools.manifest import ToolLimit
 
 SERVED = ["2026-07-28", "2025-11-25", "2025-06-18"]
@@ -198,6 +199,29 @@ def test_methods_that_are_not_open_are_unknown(finance: Relay, erp: ToolServer) 
     for method in ("prompts/list", "resources/list", "resources/templates/list"):
         assert code(ask(finance, raw(method)), 404) == -32601
     assert erp.requests == []
+
+
+def test_a_suspended_resource_is_refused_as_one_that_nobody_has(
+    new_relay: NewRelay, platform: Platform, erp: ToolServer
+) -> None:
+    relay = new_relay()
+    relay.give_key("tools-erp", SECRET)
+
+    def pushed(digest: str) -> None:
+        held = (ResourceDefinition(name="memo://rates", digest=digest),)
+        resources = {"resources": ("memo://rates",), "resource_definitions": held}
+        relay.push(document(platform, erp, FINANCE, **resources))
+
+    def read(uri: str) -> bytes:
+        return ask(relay, raw("resources/read", uri=uri), mcp_name=uri).body
+
+    pushed("a" * 64)
+    unknown = read("memo://secrets")
+    assert read("memo://rates") != unknown
+    assert [body["method"] for _, body in erp.requests] == ["resources/read"]
+    pushed("")
+    assert read("memo://rates") == unknown
+    assert len(erp.requests) == 1
 
 
 def test_a_tenant_without_tools_has_no_such_path(relay: Relay) -> None:

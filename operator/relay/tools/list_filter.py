@@ -9,7 +9,7 @@ from relay.tools.reading.edits import Edit, edited, replaced, without, without_i
 from relay.tools.reading.eras import Era
 from relay.tools.reading.json_text import Item, Member, items_at, members_at
 from relay.tools.reading.messages import has_lookalike_of
-from relay_contract.tools.definitions import definition_digest
+from relay_contract.tools.definitions import definition_digest, resource_digest
 
 MAX_TTL_MS: Final = 60_000
 """How long a client may go by a list without asking again. A call is decided on anew in any case."""
@@ -100,11 +100,12 @@ def _seen_as(entry: Any, kind: ListKind, server: str, permissions: Permissions) 
         known = permissions.published(kind, server).get(name)
         approved = known is not None and known.digest == definition_digest(entry)
         return known.name if known is not None and approved else None
-    if kind is ListKind.RESOURCES:
-        permitted = permissions.resource(name)
-    else:
-        permitted = permissions.template(name)
-    return name if permitted is not None and permitted.server == server else None
+    permitted = (
+        permissions.resource(name) if kind is ListKind.RESOURCES else permissions.template(name)
+    )
+    if permitted is None or permitted.server != server:
+        return None
+    return name if permissions.listed(kind, server, name, resource_digest(entry)) else None
 
 
 def _name_edits(text: str, item: Item, kind: ListKind, name: str) -> list[Edit]:

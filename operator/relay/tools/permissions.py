@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
-from relay_contract.tools.definitions import Definition
+from relay_contract.tools.definitions import WAITING, Definition, ResourceDefinition
 from relay_contract.tools.manifest import Grant, Manifest, revision
 from relay_contract.tools.patterns import STAR, covers
 
@@ -62,9 +62,11 @@ class Permissions:
     __slots__ = (
         "_by_length",
         "_exact_resources",
+        "_held",
         "_lengths",
         "_published",
         "_servers",
+        "_waiting_below",
         "prompts",
         "revision",
         "tools",
@@ -79,12 +81,19 @@ class Permissions:
         self._exact_resources: dict[str, Permitted] = {}
         self._by_length: dict[int, dict[str, Permitted]] = {}
         self._published: dict[tuple[ListKind, str], dict[str, Published]] = {}
+        self._held: dict[ListKind, dict[str, dict[str, str]]] = {
+            ListKind.RESOURCES: {},
+            ListKind.TEMPLATES: {},
+        }
+        self._waiting_below: dict[str, dict[str, bool]] = {}
         self._servers: dict[ListKind, tuple[str, ...]] = dict.fromkeys(ListKind, ())
         for grant in manifest.grants:
             self._define(ListKind.TOOLS, grant, grant.tools, grant.tool_definitions)
             self._define(ListKind.PROMPTS, grant, grant.prompts, grant.prompt_definitions)
             for pattern in grant.resources:
                 self._grant_resources(grant.server, pattern)
+            self._hold(ListKind.RESOURCES, grant.server, grant.resource_definitions)
+            self._hold(ListKind.TEMPLATES, grant.server, grant.template_definitions)
         self._lengths = sorted(self._by_length, reverse=True)
         if reached is not None:
             for kind, servers in self._servers.items():
@@ -102,17 +111,23 @@ class Permissions:
         """Returns what of the server's tools or prompts the tenant may see, by the server's own names."""
         return self._published.get((kind, server), {})
 
+    def listed(self, kind: ListKind, server: str, name: str, digest: str) -> bool:
+        """Returns whether a resource or template may be seen in the server's list as it stands there, by its digest."""
+        held = self._held[kind].get(server)
+        return held is None or (digest != WAITING and held.get(name) == digest)
+
     def resource(self, uri: str) -> Permitted | None:
-        """Returns the grant of a resource.
+        """Returns the grant of a resource, unless that waits for an approval.
 
         One that stands in the manifest letter by letter counts as it is; by a pattern only a URI that every server resolves
         alike.
         """
         exact = self._exact_resources.get(uri)
-        if exact is not None:
-            return exact
         found = self._by_prefix(uri, uri)
-        return None if _UNPLAIN.search(uri) is not None else found
+        if exact is None and _UNPLAIN.search(uri) is not None:
+            found = None
+        permitted = exact or found
+        return None if permitted is None or self._waits(permitted.server, uri) else permitted
 
     def template(self, template: str) -> Permitted | None:
         """Returns the grant that covers every URI of a template (RFC 6570), as far as the template itself can tell."""
@@ -120,7 +135,35 @@ class Permissions:
         if not brace:
             return self.resource(template)
         found = self._by_prefix(literal, template)
-        return None if _UNPLAIN.search(literal) is not None else found
+        if found is None or _UNPLAIN.search(literal) is not None:
+            return None
+        waits = self._held[ListKind.TEMPLATES].get(found.server, {}).get(template) == WAITING
+        return None if waits else found
+
+    def _waits(self, server: str, uri: str) -> bool:
+        """Returns whether a resource is suspended: as it is listed, or by the template that says most of its URI."""
+        digest = self._held[ListKind.RESOURCES].get(server, {}).get(uri)
+        if digest is not None:
+            return digest == WAITING
+        below = self._waiting_below.get(server, {})
+        longest = max(
+            (literal for literal in below if uri.startswith(literal)), key=len, default=""
+        )
+        return below.get(longest, False)
+
+    def _hold(
+        self, kind: ListKind, server: str, definitions: tuple[ResourceDefinition, ...] | None
+    ) -> None:
+        if definitions is None:
+            return
+        self._held[kind][server] = {one.name: one.digest for one in definitions}
+        if kind is ListKind.TEMPLATES:
+            below: dict[str, bool] = {}
+            for one in definitions:
+                literal = one.name.partition("{")[0]
+                # of two that begin alike nobody can tell which one a URI is made by: what was approved stays
+                below[literal] = below.get(literal, True) and one.digest == WAITING
+            self._waiting_below[server] = below
 
     def _by_prefix(self, text: str, name: str) -> Permitted | None:
         found: Permitted | None = None

@@ -9,8 +9,14 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from relay_contract.part import Part
-from relay_contract.tools.definitions import Definition
-from relay_contract.tools.patterns import NamePattern, UriPattern, covers, overlap
+from relay_contract.tools.definitions import Definition, ResourceDefinition
+from relay_contract.tools.patterns import (
+    NamePattern,
+    UriPattern,
+    covers,
+    covers_template,
+    overlap,
+)
 
 MAX_GRANTS: Final = 16
 MAX_PATTERNS: Final = 256
@@ -30,6 +36,10 @@ Context = Literal["Omit", "Inject"]
 
 def _is_unset(value: object) -> bool:
     return value is None or value in ((), "")
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 def _is_omitted(value: object) -> bool:
@@ -58,7 +68,8 @@ class Grant(Part):
     """What a tenant may use of one server; what no pattern covers it may not.
 
     Patterns and definitions have the names that the server uses; callers see them behind the prefix. Of tools and prompts only
-    those exist that are defined here, which are the approved ones. requests_per_minute bounds what all pods
+    those exist that are defined here, which are the approved ones. Resources and templates that a server lists are seen as they are defined
+    here, and cannot be used while they wait; of what it does not list the patterns alone decide, and of everything where nothing is defined (None). requests_per_minute bounds what all pods
     together ask of the server for the tenant; None is without a limit. tool_limits bound calls of single tools beside it, and a
     call has to pass all that cover its tool. idempotency is of tools that have an effect each time. context says whether models are told of the tenant and
     of these tools.
@@ -71,6 +82,12 @@ class Grant(Part):
     resources: Annotated[tuple[UriPattern, ...], Field(exclude_if=_is_unset)] = ()
     tool_definitions: Annotated[tuple[Definition, ...], Field(exclude_if=_is_unset)] = ()
     prompt_definitions: Annotated[tuple[Definition, ...], Field(exclude_if=_is_unset)] = ()
+    resource_definitions: Annotated[
+        tuple[ResourceDefinition, ...] | None, Field(exclude_if=_is_none)
+    ] = None
+    template_definitions: Annotated[
+        tuple[ResourceDefinition, ...] | None, Field(exclude_if=_is_none)
+    ] = None
     requests_per_minute: Annotated[int | None, Field(ge=1, exclude_if=_is_unset)] = None
     tool_limits: Annotated[tuple[ToolLimit, ...], Field(exclude_if=_is_unset)] = ()
     idempotency: Annotated[Idempotency | None, Field(exclude_if=_is_unset)] = None
@@ -86,7 +103,8 @@ class Grant(Part):
     @property
     def definitions(self) -> int:
         """The number of its definitions."""
-        return len(self.tool_definitions) + len(self.prompt_definitions)
+        resources = len(self.resource_definitions or ()) + len(self.template_definitions or ())
+        return len(self.tool_definitions) + len(self.prompt_definitions) + resources
 
     @property
     def idle(self) -> tuple[str, ...]:
@@ -111,6 +129,8 @@ class Grant(Part):
             ("idempotency", () if self.idempotency is None else self.idempotency.tools),
             ("toolDefinitions", [one.name for one in self.tool_definitions]),
             ("promptDefinitions", [one.name for one in self.prompt_definitions]),
+            ("resourceDefinitions", [one.name for one in self.resource_definitions or ()]),
+            ("templateDefinitions", [one.name for one in self.template_definitions or ()]),
         ):
             for name in _repeated(stated):
                 raise ValueError(f"grant of {self.server}: {name} stands twice in {kind}")
@@ -119,12 +139,15 @@ class Grant(Part):
     @model_validator(mode="after")
     def _defines_what_it_grants(self) -> Self:
         """Refuses definitions that no pattern covers: a document names nothing that its tenant may not know of."""
-        for kind, patterns, definitions in (
-            ("tools", self.tools, self.tool_definitions),
-            ("prompts", self.prompts, self.prompt_definitions),
+        resources, templates = self.resource_definitions or (), self.template_definitions or ()
+        for kind, patterns, definitions, is_covered in (
+            ("tools", self.tools, self.tool_definitions, covers),
+            ("prompts", self.prompts, self.prompt_definitions, covers),
+            ("resources", self.resources, resources, covers),
+            ("resources", self.resources, templates, covers_template),
         ):
             for definition in definitions:
-                if not any(covers(pattern, definition.name) for pattern in patterns):
+                if not any(is_covered(pattern, definition.name) for pattern in patterns):
                     raise ValueError(
                         f"grant of {self.server}: {definition.name} is defined, and no pattern of {kind} covers it"
                     )

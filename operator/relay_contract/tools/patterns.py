@@ -22,6 +22,10 @@ DefinitionName = Annotated[
 NamePattern = Annotated[
     str, StringConstraints(pattern=rf"^({_CHARACTERS}{{1,{MAX_NAME_CHARACTERS}}}\*?|\*)$")
 ]
+ResourceName = Annotated[
+    str, StringConstraints(pattern=rf"^[!#-\[\]-~]{{1,{MAX_URI_CHARACTERS}}}$")
+]
+"""The URI of a resource, or the template of some (RFC 6570), that can be approved; a template may hold stars."""
 
 
 _NAME: Final = re.compile(rf"{_CHARACTERS}{{1,{MAX_NAME_CHARACTERS}}}")
@@ -58,6 +62,14 @@ def covers(pattern: str, name: str) -> bool:
     if pattern.endswith(STAR):
         return name.startswith(pattern[:-1])
     return name == pattern
+
+
+def covers_template(pattern: str, template: str) -> bool:
+    """Returns whether the pattern covers every URI of a template, as far as the template itself can tell."""
+    literal, brace, _ = template.partition("{")
+    if not brace:
+        return covers(pattern, template)
+    return pattern.endswith(STAR) and literal.startswith(pattern[:-1])
 
 
 def overlap(one: str, other: str) -> bool:

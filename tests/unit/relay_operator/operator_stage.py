@@ -22,7 +22,7 @@ from tests.unit.relay_operator.relay_counters import RelayCounters
 from tests.unit.relay_operator.relay_pods import Pushes, RelayPods
 from tests.unit.relay_operator.virtual_time import running_clock
 
-from relay_contract.tools.definitions import definition_digest
+from relay_contract.tools.definitions import definition_digest, resource_digest
 from relay_operator import names
 from relay_operator.api.shards import Shards
 from relay_operator.api.tiers import Tiers
@@ -165,6 +165,7 @@ class ToolListings:
     """Stands in for tool servers: what each lists, by the host of its URL, and by which revision. asked counts the questions to each."""
 
     tools: dict[str, list[Manifest]] = field(default_factory=dict)
+    resources: dict[str, list[Manifest]] = field(default_factory=dict)
     revisions: dict[str, str] = field(default_factory=dict)
     problems: dict[str, ToolServerUnusable] = field(default_factory=dict)
     asked: list[Address] = field(default_factory=list)
@@ -176,16 +177,20 @@ class ToolListings:
         name = host.split(".")[0]
         if name in self.problems:
             raise self.problems[name]
-        listed = self.tools.get(name, [])
+        listed, resources = self.tools.get(name, []), self.resources.get(name)
+        named = [("tool", one["name"], one) for one in listed]
+        named += [("resource", one["uri"], one) for one in resources or ()]
         return Listed(
             tools={one["name"]: definition_digest(one) for one in listed},
             prompts={},
             marks={
-                ("tool", one["name"]): {
-                    key: (repr(value), len(repr(value))) for key, value in one.items()
-                }
-                for one in listed
+                (kind, called): {key: (repr(value), len(repr(value))) for key, value in one.items()}
+                for kind, called, one in named
             },
+            resources=None
+            if resources is None
+            else {one["uri"]: resource_digest(one) for one in resources},
+            templates=None if resources is None else {},
             revision=self.revisions.get(name, REVISION),
         )
 

@@ -1,4 +1,4 @@
-"""Asks tool servers for their lists of tools and prompts: by MCP 2026-07-28, or in a session of its own by the revisions before.
+"""Asks tool servers for their lists of tools, prompts, resources and templates: by MCP 2026-07-28, or in a session of its own by the revisions before.
 
 A server may be hostile: its answers are bounded in time, bytes, pages and entries, and what it redirects or resolves to is not
 followed to addresses that relays may not reach either. None of its texts is kept or told but names that can be granted.
@@ -12,7 +12,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
@@ -22,10 +22,10 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from pydantic import TypeAdapter, ValidationError
 
-from relay_contract.tools.definitions import definition_digest
-from relay_contract.tools.patterns import DefinitionName
+from relay_contract.tools.definitions import definition_digest, described
+from relay_contract.tools.patterns import DefinitionName, ResourceName
 from relay_contract.tools.tool_server import SESSION_REVISIONS
-from relay_operator.decisions.tools.definitions import MOST_DEFINITIONS
+from relay_operator.decisions.tools.definitions import MOST_DEFINITIONS, MOST_RESOURCES
 from relay_operator.decisions.tools.differences import Marks
 from relay_operator.errors import ToolServerUnusable
 from relay_operator.manifests import reach
@@ -38,7 +38,9 @@ _VERSION: Final = "mcp-protocol-version"
 _SESSION: Final = "mcp-session-id"
 _SESSION_ID: Final = re.compile(r"[!-~]{1,1024}")
 _SECONDS: Final = 15.0
-"""For all pages of both lists."""
+"""For all pages of all lists."""
+_RESOURCE_SECONDS: Final = 5.0
+"""Of these, for resources and templates: nobody's tools are to wait for them."""
 _MOST_ANSWER_BYTES: Final = 2 * 1024 * 1024
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _MOST_PAGES: Final = 64
@@ -50,6 +52,7 @@ _METHOD_NOT_FOUND: Final = -32601
 _UNSUPPORTED: Final = frozenset({400, 404, 405, 406, 415})
 """Statuses by which servers of other revisions refuse a request without a session."""
 _DEFINITION_NAME: Final = TypeAdapter(DefinitionName)
+_RESOURCE_NAME: Final = TypeAdapter(ResourceName)
 _CLIENT: Final = {"name": "relay-operator", "version": "1"}
 _META: Final = {
     "io.modelcontextprotocol/protocolVersion": REVISION,
@@ -72,14 +75,52 @@ class Address:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
     """The definitions of a server by name: digests, and marks of their fields. skipped counts names that nothing can grant,
-    revision is that of the protocol by which they were given.
+    revision is that of the protocol by which they were given. unread says why there are no resources and templates; empty where there are.
     """
 
     tools: Mapping[str, str]
     prompts: Mapping[str, str]
     marks: Mapping[tuple[str, str], Marks]
+    resources: Mapping[str, str] | None = None
+    templates: Mapping[str, str] | None = None
+    unread: str = ""
     skipped: int = 0
     revision: str = REVISION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """What a list has, and how its entries are named; most bounds those together that are counted with them."""
+
+    noun: str
+    method: str
+    key: str
+    named_by: str = "name"
+    name: TypeAdapter[str] = _DEFINITION_NAME
+    most: int = MOST_DEFINITIONS
+    those: str = "tools and prompts"
+    is_resource: bool = False
+
+
+_TOOLS: Final = _Kind(noun="tool", method="tools/list", key="tools")
+_PROMPTS: Final = _Kind(noun="prompt", method="prompts/list", key="prompts")
+_RESOURCES: Final = _Kind(
+    noun="resource",
+    method="resources/list",
+    key="resources",
+    named_by="uri",
+    name=_RESOURCE_NAME,
+    most=MOST_RESOURCES,
+    those="resources and templates",
+    is_resource=True,
+)
+_TEMPLATES: Final = replace(
+    _RESOURCES,
+    noun="template",
+    method="resources/templates/list",
+    key="resourceTemplates",
+    named_by="uriTemplate",
+)
 
 
 def _connector(resolver: AbstractResolver) -> aiohttp.BaseConnector:
@@ -101,7 +142,7 @@ class ToolLists:
         self._seconds = seconds
 
     async def read(self, address: Address) -> Listed:
-        """Reads both lists; raises ToolServerUnusable."""
+        """Reads the lists; raises ToolServerUnusable for those of tools and prompts."""
         host = urlsplit(address.url).hostname or ""
         if _is_address(host) and not self._lets_out(address.upstream, host):
             raise ToolServerUnusable(
@@ -120,7 +161,7 @@ class ToolLists:
             ):
                 reading = _Reading(session, address)
                 try:
-                    return await reading.both()
+                    return await reading.all()
                 finally:
                     await reading.end()
         except TimeoutError as error:
@@ -164,7 +205,7 @@ class _Guarded(AbstractResolver):
 
 
 class _Reading:
-    """One reading of both lists, with what is left of its bounds."""
+    """One reading of the lists, with what is left of its bounds."""
 
     def __init__(self, client: aiohttp.ClientSession, address: Address) -> None:
         self.revision = REVISION
@@ -178,55 +219,73 @@ class _Reading:
         self._marks: dict[tuple[str, str], Marks] = {}
         self._skipped = 0
 
-    async def both(self) -> Listed:
-        tools = await self._list("tools", "tool")
-        prompts = await self._list("prompts", "prompt")
+    async def all(self) -> Listed:
+        tools = await self._list(_TOOLS)
+        prompts = await self._list(_PROMPTS)
+        resources, templates, unread = await self._resources()
         return Listed(
             tools=tools,
             prompts=prompts,
             marks=self._marks,
+            resources=resources,
+            templates=templates,
+            unread=unread,
             skipped=self._skipped,
             revision=self.revision,
         )
 
-    async def _list(self, key: str, kind: str) -> dict[str, str]:
+    async def _resources(self) -> tuple[dict[str, str] | None, dict[str, str] | None, str]:
+        """Returns resources and templates, or why they cannot be read: nobody loses a tool for that."""
+        self._count = 0
+        try:
+            async with asyncio.timeout(_RESOURCE_SECONDS):
+                return await self._list(_RESOURCES), await self._list(_TEMPLATES), ""
+        except TimeoutError:
+            return None, None, f"they were not read within {_RESOURCE_SECONDS:g} s"
+        except ToolServerUnusable as error:
+            return None, None, str(error)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # its words may be the server's own
+            return None, None, f"no answer ({type(error).__name__})"
+
+    async def _list(self, kind: "_Kind") -> dict[str, str]:
         found: dict[str, str] = {}
         params: dict[str, Any] = {}
         for _ in range(_MOST_PAGES):
-            result = await self._ask(f"{key}/list", params)
+            result = await self._ask(kind.method, params)
             if result is None:
                 return {}
-            page, cursor = result.get(key), result.get("nextCursor")
+            page, cursor = result.get(kind.key), result.get("nextCursor")
             if not isinstance(page, list):
-                raise _invalid(f"{key}/list has no {key}")
+                raise _invalid(f"{kind.method} has no {kind.key}")
             for entry in page:
                 self._take(entry, kind, found)
             if cursor is None:
                 return found
             if not isinstance(cursor, str) or len(cursor) > _MOST_CURSOR_CHARACTERS:
-                raise _invalid(f"{key}/list has a cursor that is none")
+                raise _invalid(f"{kind.method} has a cursor that is none")
             params = {"cursor": cursor}
         raise ToolServerUnusable(
-            f"{key}/list has more than {_MOST_PAGES} pages", reason=Reason.TOO_MANY_DEFINITIONS
+            f"{kind.method} has more than {_MOST_PAGES} pages", reason=Reason.TOO_MANY_DEFINITIONS
         )
 
-    def _take(self, entry: Any, kind: str, found: dict[str, str]) -> None:
-        name = entry.get("name") if isinstance(entry, dict) else None
+    def _take(self, entry: Any, kind: "_Kind", found: dict[str, str]) -> None:
+        name = entry.get(kind.named_by) if isinstance(entry, dict) else None
         self._count += 1
-        if self._count > MOST_DEFINITIONS:
+        if self._count > kind.most:
             raise ToolServerUnusable(
-                f"it lists more than {MOST_DEFINITIONS} tools and prompts",
-                reason=Reason.TOO_MANY_DEFINITIONS,
+                f"it lists more than {kind.most} {kind.those}", reason=Reason.TOO_MANY_DEFINITIONS
             )
         try:
-            name = _DEFINITION_NAME.validate_python(name, strict=True)
+            name = kind.name.validate_python(name, strict=True)
         except ValidationError:
             self._skipped += 1
             return
         if name in found:
-            raise _invalid(f"it lists the {kind} {name} twice")
-        found[name] = definition_digest(entry)
-        self._marks[(kind, name)] = _marks(entry)
+            raise _invalid(f"it lists the {kind.noun} {name} twice")
+        said = described(entry) if kind.is_resource else entry
+        found[name] = definition_digest(said)
+        self._marks[(kind.noun, name)] = _marks(said)
 
     async def _ask(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Returns the result of a request; None where the server does not know the method.

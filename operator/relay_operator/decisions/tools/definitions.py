@@ -1,4 +1,4 @@
-"""Definitions of a ToolServer's tools and prompts, each held to what it was when it was approved.
+"""Definitions of what a ToolServer has, tools, prompts, resources and templates of resources, each held to what it was when it was approved.
 
 What the first look finds is approved with it. What is another later, or was not there, waits: a server that changes a description
 after it was reviewed could lead every model that reads it (the field's word is a rug pull).
@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from relay_contract.tools.definitions import Definition
+from relay_contract.tools.definitions import WAITING, Definition, ResourceDefinition
 from relay_operator.decisions.tools.steadiness import ALL_REST, Restless
 
 MOST_DEFINITIONS: Final = 512
 """Of a server, tools and prompts together; of each kind as many more are remembered that it lists no more."""
+MOST_RESOURCES: Final = 256
+"""Of a server, resources and templates together; of each kind as many more are remembered that it lists no more."""
 _TOKEN_CHARACTERS: Final = 64
 """All of the hash: a server that could choose two definitions with one token would have the second approved with the first."""
 
@@ -30,7 +32,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """A tool or prompt by its name. approved and found are digests: as it was approved, and as the server lists it now; empty without."""
+    """A tool or prompt by its name, a resource by its URI, a template by itself. approved and found are digests: as it was approved, and as the server lists it now; empty without."""
 
     name: str
     approved: str = ""
@@ -53,10 +55,12 @@ class Pin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pins:
-    """All definitions of a server, by name."""
+    """All definitions of a server, by name. Resources and templates are None as long as their lists were never read."""
 
     tools: tuple[Pin, ...] = ()
     prompts: tuple[Pin, ...] = ()
+    resources: tuple[Pin, ...] | None = None
+    templates: tuple[Pin, ...] | None = None
 
     @property
     def all(self) -> tuple[tuple[str, Pin], ...]:
@@ -64,6 +68,8 @@ class Pins:
         return (
             *(("tool", pin) for pin in self.tools),
             *(("prompt", pin) for pin in self.prompts),
+            *(("resource", pin) for pin in self.resources or ()),
+            *(("template", pin) for pin in self.templates or ()),
         )
 
     @property
@@ -93,16 +99,27 @@ class Pins:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a server lists: digests by name."""
+    """What a server lists: digests by name. Resources and templates are None where they could not be read, or are too many to be held."""
 
     tools: Mapping[str, str]
     prompts: Mapping[str, str]
+    resources: Mapping[str, str] | None = None
+    templates: Mapping[str, str] | None = None
 
     @property
     def all_by_name(self) -> dict[tuple[str, str], str]:
         """Every digest by kind and name."""
-        tools = {("tool", name): digest for name, digest in self.tools.items()}
-        return tools | {("prompt", name): digest for name, digest in self.prompts.items()}
+        kinds = {
+            "tool": self.tools,
+            "prompt": self.prompts,
+            "resource": self.resources or {},
+            "template": self.templates or {},
+        }
+        return {
+            (kind, name): digest
+            for kind, listed in kinds.items()
+            for name, digest in listed.items()
+        }
 
 
 def settled(
@@ -119,20 +136,17 @@ def settled(
         for name, digests in restless.items()
         if name in before and before[name].approved
     }
+    former = known or Pins()
     looked = Pins(
-        tools=_looked(known.tools if known else (), found.tools, _of_kind("tool", held)),
-        prompts=_looked(known.prompts if known else (), found.prompts, _of_kind("prompt", held)),
+        tools=_looked(former.tools, found.tools, _of_kind("tool", held)),
+        prompts=_looked(former.prompts, found.prompts, _of_kind("prompt", held)),
+        resources=_resources(former.resources, found.resources, _of_kind("resource", held)),
+        templates=_resources(former.templates, found.templates, _of_kind("template", held)),
     )
     # a server that only starts may list nothing yet
-    is_first = known is None or not known.all
-    if is_first or (approval and approval == looked.token):
-        return Pins(tools=_approved(looked.tools), prompts=_approved(looked.prompts))
-    if not accepts:
-        return looked
-    return Pins(
-        tools=_approved(looked.tools, but=_of_kind("tool", held)),
-        prompts=_approved(looked.prompts, but=_of_kind("prompt", held)),
-    )
+    if not former.all or (approval and approval == looked.token):
+        return _all_approved(looked, {})
+    return _all_approved(looked, held) if accepts else looked
 
 
 def in_force(pins: Iterable[Pin]) -> tuple[Definition, ...]:
@@ -141,6 +155,18 @@ def in_force(pins: Iterable[Pin]) -> tuple[Definition, ...]:
         Definition(name=pin.name, digest=pin.approved)
         for pin in pins
         if pin.state in (State.APPROVED, State.GONE)
+    )
+
+
+def resources_in_force(pins: Iterable[Pin] | None) -> tuple[ResourceDefinition, ...] | None:
+    """Returns what relays hold the listed resources to: what is approved, and what waits as waiting. None where nothing is held to anything."""
+    if pins is None:
+        return None
+    return tuple(
+        ResourceDefinition(name=pin.name, digest=WAITING if pin.waits else pin.approved)
+        for pin in pins
+        # of what is not listed the grants' patterns decide
+        if pin.found
     )
 
 
@@ -158,7 +184,13 @@ def from_status(status: Mapping[str, Any]) -> Pins | None:
     """Reads the definitions of a status; None before the first look."""
     if "definitions" not in status:
         return None
-    return Pins(tools=_read(status.get("tools") or ()), prompts=_read(status.get("prompts") or ()))
+    resources, templates = status.get("resources"), status.get("templates")
+    return Pins(
+        tools=_read(status.get("tools") or ()),
+        prompts=_read(status.get("prompts") or ()),
+        resources=None if resources is None else _read(resources),
+        templates=None if templates is None else _read(templates),
+    )
 
 
 def _read(listed: Iterable[Mapping[str, str]]) -> tuple[Pin, ...]:
@@ -184,8 +216,36 @@ def _of_kind(kind: str, held: Mapping[tuple[str, str], str]) -> dict[str, str]:
     return {name: digest for (of_kind, name), digest in held.items() if of_kind == kind}
 
 
+def _resources(
+    known: tuple[Pin, ...] | None, found: Mapping[str, str] | None, held: Mapping[str, str]
+) -> tuple[Pin, ...] | None:
+    """Returns resources or templates after a look; the first that reads their list approves them. What cannot be read now stays as it was."""
+    if found is None:
+        return known
+    looked = _looked(known or (), found, held, most=MOST_RESOURCES)
+    return _approved(looked) if known is None else looked
+
+
+def _all_approved(pins: Pins, but: Mapping[tuple[str, str], str]) -> Pins:
+    resources, templates = pins.resources, pins.templates
+    return Pins(
+        tools=_approved(pins.tools, but=_of_kind("tool", but)),
+        prompts=_approved(pins.prompts, but=_of_kind("prompt", but)),
+        resources=None
+        if resources is None
+        else _approved(resources, but=_of_kind("resource", but)),
+        templates=None
+        if templates is None
+        else _approved(templates, but=_of_kind("template", but)),
+    )
+
+
 def _looked(
-    known: Iterable[Pin], found: Mapping[str, str], held: Mapping[str, str]
+    known: Iterable[Pin],
+    found: Mapping[str, str],
+    held: Mapping[str, str],
+    *,
+    most: int = MOST_DEFINITIONS,
 ) -> tuple[Pin, ...]:
     before = {pin.name: pin for pin in known}
     listed = {
@@ -198,7 +258,7 @@ def _looked(
         for name, pin in before.items()
         if name not in found and pin.approved
     ]
-    kept = {pin.name: pin for pin in gone[:MOST_DEFINITIONS]}
+    kept = {pin.name: pin for pin in gone[:most]}
     return tuple(pin for _, pin in sorted((listed | kept).items()))
 
 

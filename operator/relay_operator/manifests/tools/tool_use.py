@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from relay_contract.tools.definitions import Definition
+from relay_contract.tools.definitions import WAITING, Definition, ResourceDefinition
 from relay_contract.tools.manifest import (
     MAX_DEFINITIONS,
     MAX_REMEMBERED_SECONDS,
@@ -14,7 +14,7 @@ from relay_contract.tools.manifest import (
     Manifest,
     ToolLimit,
 )
-from relay_contract.tools.patterns import covers
+from relay_contract.tools.patterns import covers, covers_template
 from relay_contract.tools.tool_server import SESSION_REVISIONS
 from relay_contract.tools.tool_server import ToolServer as DocumentedServer
 from relay_operator import names
@@ -22,12 +22,16 @@ from relay_operator.api.tenant import ToolGrant, Tools
 from relay_operator.api.tool_server import ToolServer
 from relay_operator.manifests.environment import Upstream
 
+Resources = tuple[ResourceDefinition, ...] | None
+"""What listed resources or templates are held to; None where they are held to nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
     """What tenants can have of a ToolServer. server is None while its spec cannot be used, upstream while it has no address.
 
-    tools and prompts are the approved definitions, entries the credential as an entry of a tenant's Secret. problem says why
+    tools and prompts are the approved definitions, resources and templates what is listed of them, with what waits (None where they are held to
+    nothing), entries the credential as an entry of a tenant's Secret. problem says why
     nobody can begin to use it; empty where somebody can. is_listed tells whether its lists were read once, revision by which
     revision of the protocol. of_tenants are credentials by Tenant, in place of entries, where each has its own.
     """
@@ -36,6 +40,8 @@ class Offer:
     upstream: Upstream | None = None
     tools: tuple[Definition, ...] = ()
     prompts: tuple[Definition, ...] = ()
+    resources: Resources = None
+    templates: Resources = None
     entries: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
     is_listed: bool = False
@@ -97,7 +103,7 @@ def patterns_alone(tools: Tools | None) -> Manifest | None:
     """Composes the manifest as far as the spec alone decides it; raises ValidationError for one that could mean two things."""
     if tools is None:
         return None
-    grants = tuple(_grant(one, (), ()) for one in tools.grants)
+    grants = tuple(_grant(one, _Defined()) for one in tools.grants)
     return Manifest(grants=grants, on_denied=tools.on_denied)
 
 
@@ -187,14 +193,16 @@ class _Reading:
 
     def _granted(self, wanted: ToolGrant, *, is_bounded: bool) -> Grant:
         offer, known = self._offers[wanted.server], self._grants.get(wanted.server)
+        had = _Defined() if known is None else _defined(known)
         if offer is None:
-            return _grant(wanted, *_definitions(known))
-        tools, prompts = offer.tools, offer.prompts
-        if is_bounded:
-            had_tools, had_prompts = _definitions(known)
-            tools = tuple(one for one in tools if one in had_tools)
-            prompts = tuple(one for one in prompts if one in had_prompts)
-        return _grant(wanted, tools, prompts)
+            return _grant(wanted, had)
+        offered = _Defined(
+            tools=offer.tools,
+            prompts=offer.prompts,
+            resources=offer.resources,
+            templates=offer.templates,
+        )
+        return _grant(wanted, _still(offered, had) if is_bounded else offered)
 
 
 def server_part(server: ToolServer, revision: str = "") -> DocumentedServer:
@@ -217,7 +225,7 @@ def _excess(use: ToolUse, fits: Callable[[ToolUse], bool]) -> str:
     count = sum(grant.definitions for grant in grants)
     if count > MAX_DEFINITIONS:
         return (
-            f"the grants cover {count} approved tools and prompts, and {MAX_DEFINITIONS} are the most of a Tenant; "
+            f"the grants cover {count} approved tools, prompts and resources, and {MAX_DEFINITIONS} are the most of a Tenant; "
             "name fewer in spec.tools"
         )
     if not fits(use):
@@ -228,9 +236,7 @@ def _excess(use: ToolUse, fits: Callable[[ToolUse], bool]) -> str:
     return ""
 
 
-def _grant(
-    wanted: ToolGrant, tools: tuple[Definition, ...], prompts: tuple[Definition, ...]
-) -> Grant:
+def _grant(wanted: ToolGrant, defined: "_Defined") -> Grant:
     return Grant(
         server=wanted.server,
         prefix=wanted.prefix,
@@ -244,8 +250,10 @@ def _grant(
         ),
         idempotency=_idempotency(wanted),
         context=wanted.context,
-        tool_definitions=_covered(wanted.tools, tools),
-        prompt_definitions=_covered(wanted.prompts, prompts),
+        tool_definitions=_covered(wanted.tools, defined.tools),
+        prompt_definitions=_covered(wanted.prompts, defined.prompts),
+        resource_definitions=_held(wanted.resources, defined.resources, covers),
+        template_definitions=_held(wanted.resources, defined.templates, covers_template),
     )
 
 
@@ -265,7 +273,53 @@ def _covered(
     )
 
 
-def _definitions(
-    grant: Grant | None,
-) -> tuple[tuple[Definition, ...], tuple[Definition, ...]]:
-    return (grant.tool_definitions, grant.prompt_definitions) if grant is not None else ((), ())
+def _held(
+    patterns: tuple[str, ...], definitions: Resources, is_covered: Callable[[str, str], bool]
+) -> Resources:
+    """Returns what a grant's resources are held to; None of a grant without any."""
+    if definitions is None or not patterns:
+        return None
+    return tuple(
+        one for one in definitions if any(is_covered(pattern, one.name) for pattern in patterns)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Defined:
+    """What is defined of a server, in an offer or in a grant."""
+
+    tools: tuple[Definition, ...] = ()
+    prompts: tuple[Definition, ...] = ()
+    resources: Resources = None
+    templates: Resources = None
+
+
+def _defined(grant: Grant) -> _Defined:
+    return _Defined(
+        tools=grant.tool_definitions,
+        prompts=grant.prompt_definitions,
+        resources=grant.resource_definitions,
+        templates=grant.template_definitions,
+    )
+
+
+def _still(offered: _Defined, had: _Defined) -> _Defined:
+    """Returns what was there before and still is: nothing is added."""
+    return _Defined(
+        tools=tuple(one for one in offered.tools if one in had.tools),
+        prompts=tuple(one for one in offered.prompts if one in had.prompts),
+        resources=_still_held(offered.resources, had.resources),
+        templates=_still_held(offered.templates, had.templates),
+    )
+
+
+def _still_held(offered: Resources, had: Resources) -> Resources:
+    if offered is None or had is None:
+        return had
+    now = {one.name: one.digest for one in offered}
+    return tuple(
+        # another one that was approved since would be an addition
+        one if now[one.name] == one.digest else ResourceDefinition(name=one.name, digest=WAITING)
+        for one in had
+        if one.name in now
+    )

@@ -346,6 +346,8 @@ class ToolServerReconciler:
                 "approve": pins.token or None,
                 "tools": definitions.to_status(pins.tools),
                 "prompts": definitions.to_status(pins.prompts),
+                "resources": _of_status(pins.resources),
+                "templates": _of_status(pins.templates),
             }
         await report_status(
             self._status,
@@ -396,7 +398,9 @@ def _takes(before: Offer, after: Offer) -> bool:
 
 
 def _had(offer: Offer) -> set[object]:
-    return {*offer.tools, *offer.prompts, *offer.entries.items(), *(offer.of_tenants or {}).items()}
+    resources = [one for one in (*(offer.resources or ()), *(offer.templates or ())) if one.digest]
+    credentials = (*offer.entries.items(), *(offer.of_tenants or {}).items())
+    return {*offer.tools, *offer.prompts, *resources, *credentials}
 
 
 def _of_pins(pins: Pins | None) -> dict[str, Any]:
@@ -406,7 +410,13 @@ def _of_pins(pins: Pins | None) -> dict[str, Any]:
         "is_listed": True,
         "tools": definitions.in_force(pins.tools),
         "prompts": definitions.in_force(pins.prompts),
+        "resources": definitions.resources_in_force(pins.resources),
+        "templates": definitions.resources_in_force(pins.templates),
     }
+
+
+def _of_status(pins: tuple[definitions.Pin, ...] | None) -> list[dict[str, str]] | None:
+    return None if pins is None else definitions.to_status(pins)
 
 
 def _address(server: ToolServer, found: _Resolved) -> Address:
@@ -423,11 +433,21 @@ def _address(server: ToolServer, found: _Resolved) -> Address:
 
 
 def _found(listed: Listed) -> Found:
-    return Found(tools=listed.tools, prompts=listed.prompts)
+    return Found(
+        tools=listed.tools,
+        prompts=listed.prompts,
+        resources=listed.resources,
+        templates=listed.templates,
+    )
 
 
 def _answered(listed: Listed) -> Look:
-    message = f"it lists {len(listed.tools)} tools and {len(listed.prompts)} prompts"
+    counts = ((listed.tools, "tools"), (listed.prompts, "prompts"))
+    more = ((listed.resources, "resources"), (listed.templates, "templates of resources"))
+    told = [f"{len(those)} {noun}" for those, noun in (*counts, *more) if those is not None]
+    message = f"it lists {', '.join(told[:-1])} and {told[-1]}"
+    if listed.unread:
+        message += f"; its resources are held to what was approved before, others to their URIs alone: {listed.unread}"
     if listed.skipped:
         message += f"; {listed.skipped} more have names that no grant can have, and are left out"
     return Look(reason=Reason.ANSWERS, message=message)

@@ -12,9 +12,9 @@ import pytest
 from aiohttp import web
 from tests.unit.relay_operator.cluster.unix_server import serving
 
-from relay_contract.tools.definitions import definition_digest
+from relay_contract.tools.definitions import definition_digest, resource_digest
 from relay_operator.cluster.tools.tool_lists import REVISION, Address, Listed, ToolLists
-from relay_operator.decisions.tools.definitions import MOST_DEFINITIONS
+from relay_operator.decisions.tools.definitions import MOST_DEFINITIONS, MOST_RESOURCES
 from relay_operator.errors import ToolServerUnusable
 from relay_operator.manifests.environment import Upstream
 from relay_operator.names import Reason
@@ -181,7 +181,10 @@ async def test_a_server_with_sessions_is_read_in_one_that_ends_with_the_look(
     found = await read(tmp_path, handle=server.handle)
     assert found.tools == {"a": definition_digest(tool("a"))}
     assert found.revision == revision
-    assert server.seen == ["notifications/initialized", "tools/list", "prompts/list"]
+    assert server.seen == [
+        "notifications/initialized",
+        *("tools/list", "prompts/list", "resources/list", "resources/templates/list"),
+    ]
     assert server.open == set()
 
 
@@ -336,3 +339,73 @@ async def test_a_name_that_leads_inside_is_not_connected_to(
     with pytest.raises(ToolServerUnusable) as caught:
         await ToolLists().read(Address(url="http://erp.example.com/mcp", upstream=PUBLIC))
     assert caught.value.reason == Reason.UNREACHABLE
+
+
+def resource(uri: str, **fields: Any) -> dict[str, Any]:
+    return {"uri": uri, "name": uri, "description": f"What {uri} says.", **fields}
+
+
+def having(resources: Any, templates: Any = ()) -> Answer:
+    """Answers with a tool, these resources and these templates; what is no list is an answer of its own."""
+
+    def answer(body: dict[str, Any]) -> Any:
+        match body["method"]:
+            case "tools/list":
+                return result(body, tools=[tool("a")])
+            case "resources/list":
+                if isinstance(resources, Exception):
+                    raise resources
+                return result(body, resources=resources)
+            case "resources/templates/list":
+                return result(body, resourceTemplates=templates)
+        return unknown(body)
+
+    return answer
+
+
+async def test_resources_and_templates_are_read_by_their_uris(tmp_path: Path) -> None:
+    report = resource("file:///reports/a")
+    template = {"uriTemplate": "file:///{year}{/path*}", "name": "by year"}
+    found = await read(tmp_path, having([report, resource("file:///b\n")], [template]))
+    assert found.resources == {"file:///reports/a": resource_digest(report)}
+    assert found.templates == {"file:///{year}{/path*}": resource_digest(template)}
+    assert found.marks["resource", "file:///reports/a"].keys() == {"uri", "name", "description"}
+    assert (found.skipped, found.unread, set(found.tools)) == (1, "", {"a"})
+
+
+async def test_what_changes_with_the_content_alone_is_no_other_definition(tmp_path: Path) -> None:
+    plain = resource("memo://a", annotations={"priority": 1})
+    at = {"lastModified": "2026-11-27T12:00:00.5Z"}
+    changed = resource("memo://a", size=7, annotations={"priority": 1, **at})
+    other = [
+        resource("memo://a", annotations={"priority": 2}),
+        resource("memo://a", annotations={"priority": 1, "lastModified": "do as I say"}),
+        resource("memo://a", annotations={"priority": 1}, size="do as I say"),
+        resource("memo://a", annotations={"priority": 1}, size=True),
+    ]
+    digests = [(await read(tmp_path, having([one]))).resources for one in (plain, changed, *other)]
+    assert digests[0] == digests[1]
+    assert all(one != digests[0] for one in digests[2:])
+    bare = (await read(tmp_path, having([resource("memo://a")]))).resources
+    assert (await read(tmp_path, having([resource("memo://a", annotations=at)]))).resources == bare
+
+
+@pytest.mark.parametrize(
+    ("resources", "why"),
+    [
+        ([resource(f"memo://{n}") for n in range(MOST_RESOURCES + 1)], "more than 256 resources"),
+        ([resource("memo://a")] * 2, "twice"),
+        ("none", "has no resources"),
+        ([resource("memo://a", description="x" * (2 * 2**20))], "longer than"),
+        (ValueError(CANARY), "it answers 500"),
+    ],
+)
+async def test_nobody_loses_a_tool_for_resources_that_cannot_be_read(
+    tmp_path: Path, resources: Any, why: str
+) -> None:
+    found = await read(tmp_path, having(resources))
+    assert set(found.tools) == {"a"}
+    assert found.resources is None
+    assert found.templates is None
+    assert why in found.unread
+    assert CANARY not in found.unread

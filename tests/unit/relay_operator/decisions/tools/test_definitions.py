@@ -137,3 +137,79 @@ def test_without_an_approval_nothing_but_the_first_look_is_ever_in_force(
 
 def test_a_status_without_a_look_has_no_definitions() -> None:
     assert definitions.from_status({"conditions": []}) is None
+
+
+def look_at_resources(
+    known: Pins | None,
+    resources: Mapping[str, str] | None,
+    *,
+    templates: Mapping[str, str] | None = None,
+    accepts: bool = False,
+    approval: str = "",
+) -> Pins:
+    found = Found(tools={"pay": A}, prompts={}, resources=resources, templates=templates)
+    return settled(known, found, accepts=accepts, approval=approval)
+
+
+def held(pins: Pins) -> dict[str, str] | None:
+    listed = definitions.resources_in_force(pins.resources)
+    return None if listed is None else {one.name: one.digest for one in listed}
+
+
+def test_resources_are_held_like_tools_from_the_first_look_that_reads_them() -> None:
+    """An operator that only begins to read them does not suspend what tenants use."""
+    before = look(None, {"pay": A})
+    assert held(before) is None
+    first = look_at_resources(before, {"memo://a": A, "memo://b": B})
+    assert held(first) == {"memo://a": A, "memo://b": B}
+    changed = look_at_resources(first, {"memo://a": C, "memo://b": B, "memo://c": C})
+    assert held(changed) == {"memo://a": "", "memo://b": B, "memo://c": ""}
+    assert [(kind, pin.name, pin.state) for kind, pin in changed.waiting] == [
+        ("resource", "memo://a", State.CHANGED),
+        ("resource", "memo://c", State.ADDED),
+    ]
+    assert changed.summary == "2/4"
+    back = look_at_resources(changed, {"memo://a": A, "memo://b": B})
+    assert held(back) == {"memo://a": A, "memo://b": B}
+    approved = look_at_resources(
+        first, {"memo://a": C, "memo://b": B, "memo://c": C}, approval=changed.token
+    )
+    assert held(approved) == {"memo://a": C, "memo://b": B, "memo://c": C}
+    assert held(look_at_resources(first, {"memo://a": C}, accepts=True)) == {"memo://a": C}
+
+
+def test_resources_that_cannot_be_read_stay_as_they_were() -> None:
+    changed = look_at_resources(
+        look_at_resources(None, {"memo://a": A, "memo://b": B}), {"memo://a": C, "memo://b": B}
+    )
+    assert held(look_at_resources(changed, None)) == {"memo://a": "", "memo://b": B}
+    # left out of the list: what was suspended stays so, of the other the patterns decide again
+    assert held(look_at_resources(changed, {})) == {"memo://a": ""}
+    assert held(look_at_resources(None, None)) is None
+
+
+def test_the_status_has_resources_as_they_stand() -> None:
+    pins = look_at_resources(
+        look_at_resources(None, {"memo://a": A}, templates={"memo://{n}": B}),
+        {"memo://a": C},
+        templates={"memo://{n}": B},
+    )
+    status = {
+        "definitions": pins.summary,
+        **{
+            name: definitions.to_status(listed or ())
+            for name, listed in (
+                *(("tools", pins.tools), ("prompts", pins.prompts)),
+                *(("resources", pins.resources), ("templates", pins.templates)),
+            )
+        },
+    }
+    assert definitions.from_status(status) == pins
+    assert status["resources"] == [
+        {"name": "memo://a", "state": "Changed", "digest": A, "found": C}
+    ]
+    for unread in ("resources", "templates"):
+        del status[unread]
+    former = definitions.from_status(status)
+    assert former is not None
+    assert (former.resources, former.templates) == (None, None)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from relay_contract.document import Document
-from relay_contract.tools.definitions import Definition
+from relay_contract.tools.definitions import Definition, ResourceDefinition
 from relay_contract.tools.manifest import MAX_DEFINITIONS
 from relay_operator.api.tenant import Tools
 from relay_operator.api.tool_server import ToolServer
@@ -214,3 +214,60 @@ def test_a_server_that_relays_would_refuse_is_refused_when_it_is_read(
 def test_a_service_is_asked_below_the_protocols_path() -> None:
     ref = {"serviceRef": {"namespace": "erp", "name": "tools", "port": 8080}}
     assert server(endpoint=ref).url == "http://tools.erp.svc.cluster.local:8080/mcp"
+
+
+def resources(**digests: str) -> tuple[ResourceDefinition, ...]:
+    return tuple(
+        ResourceDefinition(name=f"memo://r/{name}", digest=one * 64)
+        for name, one in digests.items()
+    )
+
+
+def held(found: Granted) -> dict[str, str] | None:
+    assert found.use.manifest is not None
+    (grant,) = found.use.manifest.grants
+    listed = grant.resource_definitions
+    return None if listed is None else {one.name[9:]: one.digest[:1] for one in listed}
+
+
+MEMOS = grants({"server": "erp", "tools": ["list_*"], "resources": ["memo://r/*"]})
+
+
+def test_a_document_has_the_resources_that_a_pattern_covers_and_what_waits_of_them() -> None:
+    listed = (
+        *resources(rates="a", rules=""),
+        ResourceDefinition(name="memo://pay", digest="b" * 64),
+    )
+    templates = (
+        ResourceDefinition(name="memo://r/{n}", digest="a" * 64),
+        ResourceDefinition(name="memo://{any}", digest="a" * 64),
+    )
+    found = compose(MEMOS, {"erp": offer(resources=listed, templates=templates)})
+    assert held(found) == {"rates": "a", "rules": ""}
+    assert found.use.manifest is not None
+    (grant,) = found.use.manifest.grants
+    assert grant.template_definitions == templates[:1]
+    assert held(compose(MEMOS, {"erp": offer()})) is None
+    # of a grant without any there is nothing to say
+    assert held(compose(ERP, {"erp": offer("list_orders", resources=listed)})) is None
+
+
+def test_without_room_no_resource_is_added_and_what_waits_is_taken_away() -> None:
+    had = compose(MEMOS, {"erp": offer(resources=resources(ra="a", rb="a", rc="a", rd="a"))})
+    now = offer(resources=resources(ra="a", rb="", rc="b", re="a"))
+    assert held(compose(MEMOS, {"erp": now}, had.use, fits=False)) == {
+        "ra": "a",
+        "rb": "",
+        "rc": "",
+    }
+    assert held(compose(MEMOS, {"erp": now}, had.use)) == {
+        "ra": "a",
+        "rb": "",
+        "rc": "b",
+        "re": "a",
+    }
+    never = compose(MEMOS, {"erp": offer()})
+    assert held(compose(MEMOS, {"erp": now}, never.use, fits=False)) is None
+    assert held(compose(MEMOS, {"erp": None}, had.use)) == dict.fromkeys(
+        ("ra", "rb", "rc", "rd"), "a"
+    )
