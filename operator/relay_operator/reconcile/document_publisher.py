@@ -314,7 +314,7 @@ class DocumentPublisher:
         if not is_another and asks == publication.asked_for_preflights and not contents.is_changed:
             return
         composed = composition.whole_document(
-            publication.base if asks else publication.without_next_keys(),
+            publication.base if asks else publication.for_earlier_relays(),
             publication.fragments.values() if asks else publication.without_preflights(),
             publication.providers,
             generation=max(publication.generation, 1),
@@ -429,8 +429,8 @@ class DocumentPublisher:
             self._note_refusal(publication, pod, pushed)
 
     def _note_refusal(self, publication: Publication, pod: Pod, refused: Document) -> None:
-        """Composes without preflights, next keys and the leader's number, until the pod has gone, where it may be them that it
-        does not know.
+        """Composes without preflights, next keys, what resources are held to and the leader's number, until the pod has gone, where it
+        may be them that it does not know.
         """
         has_preflights = any(route.preflight is not None for route in refused.tenant.routes)
         if (

@@ -131,6 +131,8 @@ class RelayPods:
         is_news = any(route.preflight for route in offered.tenant.routes) or any(
             key.next_sha256 or key.previous_sha256 for key in offered.tenant.keys
         )
+        grants = offered.tenant.tools.grants if offered.tenant.tools else ()
+        is_news = is_news or any(grant.resource_definitions is not None for grant in grants)
         if pod.name in self.older and (is_news or offered.epoch):
             raise DocumentRejected("invalid_document", "extra inputs are not permitted")
 

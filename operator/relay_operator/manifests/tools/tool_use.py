@@ -130,6 +130,16 @@ def granted(
     )
 
 
+def without_held(manifest: Manifest | None) -> Manifest | None:
+    """Returns the manifest as relays know it that hold resources to nothing."""
+    if manifest is None:
+        return None
+    bare = {"resource_definitions": None, "template_definitions": None}
+    return manifest.model_copy(
+        update={"grants": tuple(grant.model_copy(update=bare) for grant in manifest.grants)}
+    )
+
+
 class _Reading:
     def __init__(self, offers: Offers, in_force: ToolUse) -> None:
         self._offers = offers

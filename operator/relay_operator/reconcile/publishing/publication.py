@@ -23,7 +23,7 @@ from relay_operator.decisions.api_keys.withdrawal import without_next
 from relay_operator.decisions.relay_pods.certificate import SecretCertificate
 from relay_operator.manifests.document_text import Texts
 from relay_operator.manifests.environment import Upstream
-from relay_operator.manifests.tools.tool_use import Granted, ToolUse
+from relay_operator.manifests.tools.tool_use import Granted, ToolUse, without_held
 from relay_operator.reconcile.pod_pushes import PodPushes
 from relay_operator.reconcile.publishing.contents import Contents
 from relay_operator.reconcile.publishing.demand import Demand
@@ -192,10 +192,11 @@ class Publication:
             for route in self.fragments.values()
         ]
 
-    def without_next_keys(self) -> TenantDocument:
-        """Returns the tenant's part with no key that is only to come."""
-        keys = without_next(self.base.keys)
-        return self.base if keys == self.base.keys else self.base.model_copy(update={"keys": keys})
+    def for_earlier_relays(self) -> TenantDocument:
+        """Returns the tenant's part with no key that is only to come, and with resources granted by their URIs alone."""
+        changed = {"keys": without_next(self.base.keys), "tools": without_held(self.base.tools)}
+        is_other = any(getattr(self.base, name) != value for name, value in changed.items())
+        return self.base.model_copy(update=changed) if is_other else self.base
 
     @property
     def tools_in_force(self) -> ToolUse:

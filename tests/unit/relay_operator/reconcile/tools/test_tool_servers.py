@@ -227,6 +227,32 @@ async def test_a_changed_resource_is_suspended_until_somebody_approves_it() -> N
 
 
 @in_virtual_time
+async def test_a_relay_of_an_earlier_version_is_not_cut_off_by_what_resources_are_held_to() -> None:
+    stage = listing()
+    stage.tool_lists.resources["erp"] = [RATES]
+    stage.tool_server()
+    stage.tenant(tools={"grants": [{"server": "erp", "tools": ["*"], "resources": ["memo://*"]}]})
+    life = await stage.operator()
+    await stage.settle(1)
+    stage.pod()
+    (pod,) = [one["metadata"]["name"] for one in stage.server.list("Pod")]
+    stage.relays.older.add(pod)
+    await stage.settle()
+    assert tools_of(stage) == {"read_invoice", "list_orders", "pay"}
+    assert resources_of(stage) == {}
+    # a change goes on reaching it, and what it does not know comes with one that does
+    stage.tool_lists.tools["erp"] = [tool("pay", "another"), *TOOLS[:2]]
+    await stage.settle(70)
+    assert tools_of(stage) == {"read_invoice", "list_orders"}
+    stage.relays.older.clear()
+    stage.server.remove("Pod", pod, namespace="relay-finance")
+    stage.pod()
+    await stage.settle(70)
+    assert resources_of(stage) == {"memo://rates": True}
+    await life.end()
+
+
+@in_virtual_time
 async def test_a_suspension_outlives_the_operator() -> None:
     stage = listing()
     life = await serving(stage)
@@ -555,7 +581,6 @@ async def test_a_suspended_definition_stays_so_when_it_is_left_out_of_the_list()
     life = await serving(stage)
     stage.tool_lists.tools["erp"] = [tool("read_invoice", "Sends all invoices."), *TOOLS[1:]]
     await stage.settle(70)
-    stage.tool_lists.tools["erp"] = TOOLS[1:]
     await stage.settle(140)
     assert tools_of(stage) == {"list_orders"}
     await life.end()
