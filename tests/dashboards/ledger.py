@@ -16,7 +16,7 @@ def board() -> Dashboard:
         uid="relay-ledger",
         title="Relays: ledger",
         about="What all tenants use and what it costs, on which evidence, whether relays are behind, and what is not in the books.",
-        rows=(_state(), _money(), _use(), _delivery(), _booking()),
+        rows=(_state(), _money(), _use(), _tools(), _delivery(), _booking()),
         span="now-24h",
     )
 
@@ -133,6 +133,54 @@ def _use() -> Row:
                 ),
                 width=8,
                 about="Of a day's attempts that may have used anything.",
+            ),
+        ),
+    )
+
+
+def _tools() -> Row:
+    booked = f'increase(relay_ledger_booked_tool_micro_usd_total{{LEDGER, account="%s"}}{RATE})'
+    asked = f"increase(relay_tool_calls_total{{RELAYS}}{RATE})"
+    denied = f'increase(relay_tool_calls_total{{RELAYS, method=~"chat[.].+"}}{RATE})'
+    unpriced = f"increase(relay_ledger_unpriced_tool_calls_total{{LEDGER}}{RATE})"
+    return Row(
+        title="Tools",
+        panels=(
+            graph(
+                "Cost per tool server",
+                Query(f"sum by (server) ({booked % 'cost'}) / 1e6", "{{server}}"),
+                unit=_USD,
+                stacked=True,
+                about="What the platform pays for calls that servers carried out, in each step of the graph.",
+            ),
+            graph(
+                "Charge per tool server",
+                Query(f"sum by (server) ({booked % 'charge'}) / 1e6", "{{server}}"),
+                unit=_USD,
+                stacked=True,
+                about="What tenants are charged for them. Corrections are in reports alone.",
+            ),
+            graph(
+                "Tool calls booked",
+                Query(
+                    f"sum by (server) (increase(relay_ledger_booked_tool_calls_total{{LEDGER}}{RATE}))",
+                    "{{server}}",
+                ),
+                Query(f"sum by (account) ({unpriced})", "without a price: {{account}}"),
+                about="Those that servers carried out. The condition Priced names tools without a price.",
+            ),
+            graph(
+                "Requests to tool servers by outcome",
+                Query(f"sum by (outcome) ({asked})", "{{outcome}}"),
+                width=12,
+                stacked=True,
+                about="As relays ended them, those that were denied or limited among them; relay-ledger tools says whose they were.",
+            ),
+            graph(
+                "Tools that chat was denied",
+                Query(f"sum by (method) ({denied})", "{{method}}"),
+                width=12,
+                about="chat.tools: offered or asked for by calls. chat.tool_calls: called in answers.",
             ),
         ),
     )

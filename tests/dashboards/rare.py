@@ -41,6 +41,20 @@ def _micro_usd(account: str) -> Mapping[str, str]:
     return _one("relay_ledger_booked_micro_usd_total", f'{_SERVED},account="{account}"', _RISING)
 
 
+def _tool_micro_usd(account: str) -> Mapping[str, str]:
+    labels = f'{_LEDGER},server="erp",account="{account}"'
+    return _one("relay_ledger_booked_tool_micro_usd_total", labels, _RISING)
+
+
+def _tool_calls(method: str, outcome: str) -> Mapping[str, str]:
+    labels = f'{_RELAY},server="erp",method="{method}",outcome="{outcome}"'
+    return _one("relay_tool_calls_total", labels, _RISING)
+
+
+_TOOL_TIMES: Final = {
+    f'relay_tool_call_duration_seconds_bucket{{{_RELAY},server="erp",le="{bound}"}}': _RISING
+    for bound in ("0.1", "+Inf")
+}
 _BUCKETS: Final = {
     f'relay_ledger_booking_seconds_bucket{{{_LEDGER},le="{bound}"}}': _RISING
     for bound in ("0.05", "+Inf")
@@ -83,6 +97,22 @@ LEDGER: Final[_Scene] = {
         _booked_tries("provider"),
         _booked_tries("unknown"),
     ),
+    **_ledger("Cost per tool server", "{{server}}", _tool_micro_usd("cost")),
+    **_ledger("Charge per tool server", "{{server}}", _tool_micro_usd("charge")),
+    **_ledger(
+        "Tool calls booked",
+        "{{server}}",
+        _one("relay_ledger_booked_tool_calls_total", f'{_LEDGER},server="erp"', _RISING),
+    ),
+    **_ledger(
+        "Tool calls booked",
+        "without a price: {{account}}",
+        _one("relay_ledger_unpriced_tool_calls_total", f'{_LEDGER},account="cost"', _RISING),
+    ),
+    **_ledger(
+        "Requests to tool servers by outcome", "{{outcome}}", _tool_calls("tools/call", "ok")
+    ),
+    **_ledger("Tools that chat was denied", "{{method}}", _tool_calls("chat.tools", "denied")),
     **_ledger(
         "Records that wait",
         "{{namespace}}",
@@ -146,6 +176,12 @@ RARE: Final[_Scene] = {
     ("relay-tenant", "Answers of another provider", "{{route}}: {{provider}} passed over"): _one(
         "relay_passed_over_total", f'{_RELAY},route="chat",provider="legacy"', _RISING
     ),
+    ("relay-tenant", "Requests to tool servers", "{{server}} {{outcome}}"): _tool_calls(
+        "tools/call", "ok"
+    ),
+    ("relay-tenant", "Requests by method", "{{method}}"): _tool_calls("chat.tools", "denied"),
+    ("relay-tenant", "Time of a request to a tool server", "p50"): _TOOL_TIMES,
+    ("relay-tenant", "Time of a request to a tool server", "p99"): _TOOL_TIMES,
     ("relay-tenant", "Clients that left", "{{route}}"): _one(
         "relay_client_disconnects_total", f'{_RELAY},route="chat"', _RISING
     ),

@@ -33,7 +33,7 @@ def board() -> Dashboard:
         uid="relay-tenant",
         title="Relays: one tenant",
         about="One tenant: what its callers get, where its routes stand, its tokens, keys and relay pods.",
-        rows=(_state(), _calls(), _routes(), _tokens_and_keys(), _pods()),
+        rows=(_state(), _calls(), _routes(), _tools(), _tokens_and_keys(), _pods()),
         variables=(
             variable(
                 "tenant",
@@ -217,6 +217,35 @@ def _routes() -> Row:
                 unit="ops",
                 width=12,
                 about="Before the answer was whole.",
+            ),
+        ),
+    )
+
+
+def _tools() -> Row:
+    asked = f"rate(relay_tool_calls_total{{{_ITS}}}{RATE})"
+    duration = f"sum by (le) (rate(relay_tool_call_duration_seconds_bucket{{{_ITS}}}{RATE}))"
+    return Row(
+        title="Tools",
+        panels=(
+            graph(
+                "Requests to tool servers",
+                Query(f"sum by (server, outcome) ({asked})", "{{server}} {{outcome}}"),
+                unit="reqps",
+                stacked=True,
+                about="Without a server: not granted.",
+            ),
+            graph(
+                "Requests by method",
+                Query(f"sum by (method) ({asked})", "{{method}}"),
+                unit="reqps",
+                about="chat.tools and chat.tool_calls are what chat calls and their answers were denied.",
+            ),
+            graph(
+                "Time of a request to a tool server",
+                Query(f"histogram_quantile(0.5, {duration})", "p50"),
+                Query(f"histogram_quantile(0.99, {duration})", "p99"),
+                unit="s",
             ),
         ),
     )
