@@ -1,7 +1,8 @@
 /* Reads the usage objects that most answers have: counts that are whole numbers, in the names of chat completions, of which nothing is in doubt.
 
    openai_usage.py has the rules, and reads whatever is unlike that; the tests hold both to each other. Each call comes here when its
-   record is written for the ledger, and the same takes a few times as long with an object for every number. */
+   record is written for the ledger, and the same takes a few times as long with an object for every number. Every object is walked once:
+   it has fewer members than there are names to look up, and in a dictionary that was made of JSON a look-up compares strings. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000
@@ -31,41 +32,71 @@ enum {
     CACHED_TOKENS,
     CACHE_WRITE_TOKENS,
     CACHE_CREATION,
-    FIRST_CACHE_NAME,
-    NAMES = FIRST_CACHE_NAME + 4,
+    PROMPT_CACHE_HIT_TOKENS,
+    NUM_CACHED_TOKENS,
+    CACHE_READ_INPUT_TOKENS,
+    NAMES, /* also stands for any other */
 };
-static const char *const SPELLED[NAMES] = {
-    "prompt_tokens",
-    "completion_tokens",
-    "total_tokens",
-    "prompt_tokens_details",
-    "completion_tokens_details",
-    "reasoning_tokens",
-    "audio_tokens",
-    "cached_tokens",
-    "cache_write_tokens",
-    "cache_creation_input_tokens",
-    /* beside the details or in their place */
-    "prompt_cache_hit_tokens",
-    "cached_tokens",
-    "num_cached_tokens",
-    "cache_read_input_tokens",
+#define SPELLED(name) {name, sizeof name - 1}
+static const struct {
+    const char *bytes;
+    Py_ssize_t size;
+} names[NAMES] = {
+    SPELLED("prompt_tokens"),
+    SPELLED("completion_tokens"),
+    SPELLED("total_tokens"),
+    SPELLED("prompt_tokens_details"),
+    SPELLED("completion_tokens_details"),
+    SPELLED("reasoning_tokens"),
+    SPELLED("audio_tokens"),
+    SPELLED("cached_tokens"),
+    SPELLED("cache_write_tokens"),
+    SPELLED("cache_creation_input_tokens"),
+    SPELLED("prompt_cache_hit_tokens"),
+    SPELLED("num_cached_tokens"),
+    SPELLED("cache_read_input_tokens"),
 };
-static PyObject *names[NAMES];
+/* Where input from a cache is told of beside the details or in their place, in this order. */
+static const int BESIDE[] = {PROMPT_CACHE_HIT_TOKENS, CACHED_TOKENS, NUM_CACHED_TOKENS, CACHE_READ_INPUT_TOKENS};
 
-/* Returns a member, NULL where it is absent or null. The keys are strings, of which no look-up raises. */
-static PyObject *member(PyObject *fields, int name)
+/* The members of an object by name, NULL where one is absent or null. */
+typedef struct {
+    PyObject *values[NAMES];
+} members;
+
+static int name_of(PyObject *key)
 {
-    PyObject *value = fields == NULL ? NULL : PyDict_GetItemWithError(fields, names[name]);
-    if (value == NULL)
-        PyErr_Clear();
-    return value == Py_None ? NULL : value;
+    Py_ssize_t size;
+    const char *bytes = PyUnicode_AsUTF8AndSize(key, &size);
+
+    if (bytes == NULL) {
+        PyErr_Clear(); /* half a surrogate pair: no name of ours */
+        return NAMES;
+    }
+    for (int name = 0; name < NAMES; name++)
+        if (names[name].size == size && memcmp(names[name].bytes, bytes, (size_t)size) == 0)
+            return name;
+    return NAMES;
+}
+
+/* Reads the members of a dictionary; without one there are none. */
+static void read_members(PyObject *fields, members *read)
+{
+    PyObject *key, *value;
+    Py_ssize_t place = 0;
+
+    memset(read, 0, sizeof *read);
+    while (fields != NULL && PyDict_Next(fields, &place, &key, &value)) {
+        int name = name_of(key);
+        if (name != NAMES && value != Py_None)
+            read->values[name] = value;
+    }
 }
 
 /* Returns a count, ABSENT or ODD. */
-static int64_t count(PyObject *fields, int name)
+static int64_t count(const members *fields, int name)
 {
-    PyObject *value = member(fields, name);
+    PyObject *value = fields->values[name];
     int overflow;
 
     if (value == NULL)
@@ -77,26 +108,26 @@ static int64_t count(PyObject *fields, int name)
 }
 
 /* Returns a count that is 0 where it is absent, or ODD. */
-static int64_t part(PyObject *fields, int name)
+static int64_t part(const members *fields, int name)
 {
     int64_t number = count(fields, name);
     return number == ABSENT ? 0 : number;
 }
 
 /* Returns a part that stands in the details, or else beside them; ODD where one is none. */
-static int64_t part_of(PyObject *details, int name, PyObject *usage, int name_beside)
+static int64_t part_of(const members *details, int name, const members *usage, int name_beside)
 {
     int64_t number = part(details, name);
     return number ? number : part(usage, name_beside);
 }
 
 /* Returns the input that came from a cache, ABSENT where nothing tells of one, or ODD. */
-static int64_t cached(PyObject *usage, PyObject *details)
+static int64_t cached(const members *usage, const members *details)
 {
     int64_t told = count(details, CACHED_TOKENS);
 
-    for (int name = FIRST_CACHE_NAME; name < NAMES && told <= 0 && told != ODD; name++) {
-        int64_t other = count(usage, name);
+    for (size_t i = 0; i < sizeof BESIDE / sizeof *BESIDE && told <= 0 && told != ODD; i++) {
+        int64_t other = count(usage, BESIDE[i]);
         told = other == ABSENT ? told : other;
     }
     return told;
@@ -105,16 +136,20 @@ static int64_t cached(PyObject *usage, PyObject *details)
 static int is_object(PyObject *value) { return value == NULL || PyDict_CheckExact(value); }
 
 /* Reads the buckets and whether a cache was told of; returns 0 for a usage object that is unlike most. */
-static int read_usage(PyObject *usage, int64_t *buckets, int *cache_reported)
+static int read_usage(PyObject *object, int64_t *buckets, int *cache_reported)
 {
-    PyObject *details = member(usage, PROMPT_DETAILS), *output_details = member(usage, COMPLETION_DETAILS);
-    int64_t input = count(usage, PROMPT_TOKENS), output = count(usage, COMPLETION_TOKENS), total = count(usage, TOTAL_TOKENS);
+    members usage, details, output_details;
 
-    if (!is_object(details) || !is_object(output_details) || input < 0 || output < 0 || total == ODD)
+    read_members(object, &usage);
+    PyObject *prompt_details = usage.values[PROMPT_DETAILS], *completion_details = usage.values[COMPLETION_DETAILS];
+    int64_t input = count(&usage, PROMPT_TOKENS), output = count(&usage, COMPLETION_TOKENS), total = count(&usage, TOTAL_TOKENS);
+    if (!is_object(prompt_details) || !is_object(completion_details) || input < 0 || output < 0 || total == ODD)
         return 0;
-    int64_t reasoning = part_of(output_details, REASONING_TOKENS, usage, REASONING_TOKENS);
-    int64_t audio_output = part(output_details, AUDIO_TOKENS), audio_input = part(details, AUDIO_TOKENS);
-    int64_t written = part_of(details, CACHE_WRITE_TOKENS, usage, CACHE_CREATION), read = cached(usage, details);
+    read_members(prompt_details, &details);
+    read_members(completion_details, &output_details);
+    int64_t reasoning = part_of(&output_details, REASONING_TOKENS, &usage, REASONING_TOKENS);
+    int64_t audio_output = part(&output_details, AUDIO_TOKENS), audio_input = part(&details, AUDIO_TOKENS);
+    int64_t written = part_of(&details, CACHE_WRITE_TOKENS, &usage, CACHE_CREATION), read = cached(&usage, &details);
     /* some count what the model thought beside the output */
     int64_t beside = total == ABSENT ? 0 : total - input - output;
     if (reasoning < 0 || audio_output < 0 || audio_input < 0 || written < 0 || read == ODD
@@ -158,10 +193,4 @@ static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "relay.dialect.usage._plain_usage", NULL, 0, methods, NULL, NULL, NULL, NULL,
 };
 
-PyMODINIT_FUNC PyInit__plain_usage(void)
-{
-    for (int i = 0; i < NAMES; i++)
-        if (names[i] == NULL && (names[i] = PyUnicode_InternFromString(SPELLED[i])) == NULL)
-            return NULL;
-    return PyModuleDef_Init(&definition);
-}
+PyMODINIT_FUNC PyInit__plain_usage(void) { return PyModuleDef_Init(&definition); }
