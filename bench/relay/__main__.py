@@ -82,6 +82,7 @@ def records_alone() -> int:
     on = _of_recording(table, RECORDED, "rate")
     _say(
         f"ledger: unary_vs_envoy={off:.2f} unary_ledger_on_vs_off={on:.3f}"
+        f" unary_load_cpu_on_vs_off={_of_recording(table, RECORDED, 'load_cpu_us'):.3f}"
         f" unary_cpu_on_vs_off={_of_recording(table, RECORDED, 'cpu_us'):.3f}"
         f" sse_cpu_ledger_on_vs_off={_of_recording(table, RECORDED_STREAM, 'cpu_us'):.3f}"
         f" rss_mib_on={memory['relay+']:.0f} rss_mib_off={memory['relay']:.0f}"

@@ -34,13 +34,15 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A run's result: answered calls, seconds, latency quantiles in microseconds, CPU of the stack per call."""
+    """A run's result: answered calls, seconds, latency quantiles in microseconds, CPU of the stack per call: with what it does later, and
+    while the calls run."""
 
     calls: int
     seconds: float
     p50_us: float
     p99_us: float
     cpu_us: float
+    load_cpu_us: float
 
     @property
     def rate(self) -> float:
@@ -54,8 +56,10 @@ def run(stack: Stack, shape: Shape) -> Measured:
     stack.settle()
     before = stack.cpu_seconds()
     calls, seconds, p50, p99 = _wrk(stack, shape, seconds=shape.duration)
+    meanwhile = stack.cpu_seconds()
     stack.settle()
-    return Measured(calls, seconds, p50, p99, (stack.cpu_seconds() - before) / calls * 1e6)
+    cpu, load_cpu = ((end - before) / calls * 1e6 for end in (stack.cpu_seconds(), meanwhile))
+    return Measured(calls, seconds, p50, p99, cpu, load_cpu)
 
 
 def _chat_bodies() -> str:

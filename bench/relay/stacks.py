@@ -277,14 +277,18 @@ def _running(
     *,
     patience: float = 30.0,
 ) -> Iterator[Stack]:
-    """Runs the process group while the block runs, and ends it by its own id."""
+    """Runs the process group while the block runs, and ends it by its own id.
+
+    All groups are of one session: Linux gives each session its part of a core first (sched_autogroup), whatever the niceness of what
+    is in it, and the ledger would take half of the load's core.
+    """
     with log.open("wb") as output:
         process = subprocess.Popen(
             places.pinned(cpu, command),
             env={**os.environ, **environment},
             stdout=output,
             stderr=output,
-            start_new_session=True,
+            process_group=0,
             cwd=log.parent if log.parent.is_dir() else None,
         )
     try:

@@ -21,7 +21,7 @@ PROMISED = (
 
 def rounds(*rates: int, cpu_us: float = 20.0, p50_us: float = 50.0) -> list[Measured]:
     """One-second runs."""
-    return [Measured(rate, 1.0, p50_us, 2 * p50_us, cpu_us) for rate in rates]
+    return [Measured(rate, 1.0, p50_us, 2 * p50_us, cpu_us, cpu_us) for rate in rates]
 
 
 def table() -> relay_bench.Table:
