@@ -12,6 +12,7 @@ from tests.blackbox.relays import CHAT, NewRelay, Relay, chat_body
 from tests.blackbox.scripted import (
     CHAT_ANSWER,
     DONE,
+    END,
     STREAM_HEAD,
     USAGE_CHUNK,
     Script,
@@ -236,6 +237,11 @@ ABORTS: dict[str, tuple[Script, bytes, dict[str, Any]]] = {
         b'"stop"',
         {"usageSource": "partial", "delivered": True},
     ),
+    "before the usage": (
+        (STREAM_HEAD + piece(BEGINNING + FINISH), 0.5, piece(USAGE_CHUNK + DONE) + END),
+        b'"stop"',
+        {"outcome": "ok", "usageSource": "provider", "tokens": {"input": 3, "output": 1}},
+    ),
     "after the usage": (
         (STREAM_HEAD + piece(BEGINNING + FINISH + USAGE_CHUNK), HANG),
         b'"stop"',
@@ -263,7 +269,7 @@ def test_a_client_that_leaves_is_booked_by_how_far_the_answer_came(
             eventually(lambda: len(provider_one.heads), bool, what="the call at the provider")
             time.sleep(0.2)
         record = ledger.attempt(label)
-    assert record["outcome"] == "cancelled"
+    expected = {"outcome": "cancelled", **expected}
     assert {field: record.get(field) for field in expected} == expected, record
     if record["usageSource"] == "partial":
         assert record["tokens"]["input"] > 0

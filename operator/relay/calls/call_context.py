@@ -6,6 +6,7 @@ from relay.accounting.exception_log import ExceptionLog
 from relay.accounting.metrics import WorkerMetrics
 from relay.calls.attempts.provider_access import ProviderAccess
 from relay.calls.attempts.shadow import Shadows
+from relay.calls.attempts.usage_waits import UsageWaits
 from relay.calls.ledger.ledger_access import LedgerAccess
 from relay.calls.retry_budget import RetryBudget
 from relay.calls.tenants.tenant_map import TenantMap
@@ -27,6 +28,7 @@ class CallContext:
         "stream_keepalive_seconds",
         "tenants",
         "usage",
+        "usage_waits",
     )
 
     def __init__(
@@ -42,6 +44,7 @@ class CallContext:
         max_body_bytes: int,
         stream_keepalive_seconds: float,
         usage: LedgerAccess,
+        usage_waits: UsageWaits,
     ) -> None:
         self.tenants: Final = tenants
         self.providers: Final = providers
@@ -54,3 +57,4 @@ class CallContext:
         self.max_body_bytes: Final = max_body_bytes
         self.stream_keepalive_seconds: Final = stream_keepalive_seconds
         self.usage: Final = usage
+        self.usage_waits: Final = usage_waits

@@ -12,6 +12,7 @@ from relay.budgets.purse import Purse
 from relay.budgets.shared_counters import shared_counters
 from relay.calls.attempts.provider_access import ProviderAccess
 from relay.calls.attempts.shadow import Shadows
+from relay.calls.attempts.usage_waits import UsageWaits
 from relay.calls.call_context import CallContext
 from relay.calls.client_connections import ClientConnections
 from relay.calls.connection_renewal import ConnectionRenewal
@@ -87,6 +88,7 @@ class CallService:
             concurrency=settings.shadow_concurrency,
             max_body_bytes=settings.shadow_max_body_bytes,
         )
+        self.usage_waits = UsageWaits(self.exceptions)
         self.preflights = Preflights(self.providers, self.exceptions)
         self.call_memory = CallMemory()
         context = CallContext(
@@ -100,6 +102,7 @@ class CallService:
             max_body_bytes=settings.max_body_bytes,
             stream_keepalive_seconds=settings.stream_keepalive_seconds,
             usage=LedgerAccess(settings),
+            usage_waits=self.usage_waits,
         )
         self.connections = ClientConnections(
             settings,
@@ -133,6 +136,8 @@ class CallService:
         """Does what is due; call it every second."""
         now = time.monotonic()
         self._log.tick(now)
+        # before deadlines: a provider that is silent when nobody waits for it any more has not failed
+        self.usage_waits.tick(now)
         self._wheel.turn(now)
         self.providers.tend(now)
         for tenant in self.tenants.all():
@@ -165,6 +170,7 @@ class CallService:
         Calls may go on until it has, so their records do as well; the process lets go of the segments by its end.
         """
         self._shadows.stop()
+        self.usage_waits.stop()
         self.preflights.stop()
 
     def missing_keys(self) -> list[str]:

@@ -603,10 +603,13 @@ class Exchange(Consumer, Applicant, RequestHandler):
         if self.phase is OVER:
             return
         self._writer.abandoned()
-        if self._attempt is not None:
+        now = time.monotonic()
+        attempt = self._attempt
+        if attempt is not None:
             self._context.metrics.disconnects[(self.call.plan.name,)] += 1
-        self._stop_attempt()
-        self._finish(time.monotonic(), keep_alive=False)
+            if not self._context.usage_waits.take(attempt, now):
+                attempt.abort()
+        self._finish(now, keep_alive=False)
 
     def pause(self) -> None:
         self._paused = True

@@ -209,6 +209,20 @@ class Attempt(ResponseReceiver):
             self._pool.cancel(self)
         self._settle(time.monotonic())
 
+    @property
+    def lacks_only_usage(self) -> bool:
+        """True if this is a stream of which everything has come but the usage, which most providers send last."""
+        stream = self.answer.stream if self.answer is not None else None
+        if stream is None or self.outcome is not None or stream.error is not None:
+            return False
+        return stream.whole and not stream.ended and stream.usage is None
+
+    def read_on_for(self, consumer: Consumer) -> None:
+        """Hands the rest of the answer to another reader: its caller has left."""
+        self.client_gone = True
+        self.consumer = consumer
+        self.resume()
+
     def time_out(self) -> None:
         """Ends the attempt because its consumer gave it only so much time."""
         if self.outcome is not None or not self.started_at:

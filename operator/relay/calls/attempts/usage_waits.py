@@ -1,0 +1,100 @@
+"""Reads on, for a moment, where a caller has left a stream that lacks nothing but its usage.
+
+Many loops over a stream end at the piece that says why the model stopped, and their SDKs close the connection there. Providers tell in the
+event after it what they will bill (envoyproxy/ai-gateway#2563): without it the tokens would be an estimate.
+"""
+
+from typing import Final
+
+from relay.accounting.exception_log import ExceptionLog
+from relay.accounting.usage_event import UsageEvent
+from relay.calls.attempts.attempt import Attempt, Consumer
+from relay.calls.attempts.attempt_outcome import Trouble
+
+WAIT_SECONDS: Final = 1.0
+"""The usage comes with the end of the answer, milliseconds later; looked at every second."""
+MOST_WAITING: Final = 256
+"""In a worker: each keeps a provider's connection."""
+
+
+class UsageWait(Consumer):
+    """Reads what is left for nobody. until is in monotonic seconds; caller is whoever read before, and is told of the end."""
+
+    __slots__ = ("_caller", "_waiting", "attempt", "until")
+
+    def __init__(
+        self, caller: Consumer, attempt: Attempt, waiting: "set[UsageWait]", until: float
+    ) -> None:
+        self._caller = caller
+        self._waiting = waiting
+        self.attempt: Attempt | None = attempt
+        self.until = until
+
+    def answer_started(self, attempt: Attempt) -> None:
+        return
+
+    def answer_body(self, data: bytes) -> None:
+        return
+
+    def answer_read(self, attempt: Attempt, *, completed: bool) -> None:
+        return
+
+    def may_refuse(self) -> bool:
+        return False
+
+    def grant_second_send(self) -> bool:
+        return False
+
+    def attempt_failed(self, attempt: Attempt, trouble: Trouble) -> None:
+        return
+
+    def crashed(self, error: Exception) -> None:
+        self._caller.crashed(error)
+
+    def attempt_settled(self, attempt: Attempt, event: UsageEvent) -> None:
+        self._waiting.discard(self)
+        # the attempt refers to us: let go, or only the collector could free it
+        self.attempt = None
+        self._caller.attempt_settled(attempt, event)
+
+
+class UsageWaits:
+    """The streams of one worker that are read on."""
+
+    __slots__ = ("_exceptions", "_stopped", "_waiting")
+
+    def __init__(self, exceptions: ExceptionLog) -> None:
+        self._exceptions = exceptions
+        self._waiting: set[UsageWait] = set()
+        self._stopped = False
+
+    def take(self, attempt: Attempt, now: float) -> bool:
+        """Reads on for the caller, who has left, where only the usage is missing; returns whether it does."""
+        if self._stopped or len(self._waiting) >= MOST_WAITING or not attempt.lacks_only_usage:
+            return False
+        wait = UsageWait(attempt.consumer, attempt, self._waiting, now + WAIT_SECONDS)
+        self._waiting.add(wait)
+        attempt.read_on_for(wait)
+        return True
+
+    def tick(self, now: float) -> None:
+        """Ends what has waited long enough; call it every second."""
+        for wait in list(self._waiting):
+            if now >= wait.until:
+                self._end(wait)
+
+    def stop(self) -> None:
+        """Ends all of it: the process is about to end."""
+        self._stopped = True
+        for wait in list(self._waiting):
+            self._end(wait)
+
+    def _end(self, wait: UsageWait) -> None:
+        attempt = wait.attempt
+        if attempt is None:
+            return
+        try:
+            attempt.abort()
+        except Exception as raised:  # the others are to end all the same
+            self._waiting.discard(wait)
+            self._exceptions.note(raised)
