@@ -40,19 +40,21 @@ class Passed:
     """A message that goes on to a server, as text. permitted is what it may use there; None where it names nothing.
 
     name is what Mcp-Name says of it there, empty without one. A message of a session goes to every server that the session
-    has: server is empty.
+    has: server is empty. revision is that of the manifest which lets it pass.
     """
 
-    __slots__ = ("name", "permitted", "question", "server", "text")
+    __slots__ = ("name", "permitted", "question", "revision", "server", "text")
 
     def __init__(
         self,
         server: str,
         text: str,
         question: Question,
+        revision: str,
         permitted: Permitted | None = None,
         name: str = "",
     ) -> None:
+        self.revision = revision
         self.server = server
         self.text = text
         self.question = question

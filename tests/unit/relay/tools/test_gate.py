@@ -7,6 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.relay.tools.protocol import (
+    ERP,
+    MAIL,
+    MANIFEST,
     META,
     PERMISSIONS,
     gate,
@@ -18,7 +21,7 @@ from tests.unit.relay.tools.protocol import (
 
 from relay.tools.cursors import Place, cursor_to
 from relay.tools.decisions import Own, Passed, Spread
-from relay.tools.gate import Gate
+from relay.tools.gate import Gate, still_passes
 from relay.tools.methods import Rule
 from relay.tools.permissions import Permissions
 from relay.tools.reading.eras import Era
@@ -236,6 +239,58 @@ def test_a_subscription_to_nothing_needs_no_server() -> None:
     decision = gate().decide(request("subscriptions/listen", notifications={}))
     assert isinstance(decision, Own)
     assert decision.rule is Rule.SUBSCRIPTION
+
+
+def _passed(asked: Message, permissions: Permissions = PERMISSIONS) -> Passed:
+    decision = gate(permissions=permissions).decide(asked)
+    assert isinstance(decision, Passed)
+    return decision
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept"),
+    [
+        (request("tools/call", name="list_orders"), True),
+        (request("tools/call", name="read_invoice"), False),
+        (request("prompts/get", name="summarise"), False),
+        (request("prompts/get", name="mail__reply"), True),
+        (request("resources/read", uri="memo://rates"), True),
+        (request("resources/read", uri="file:///reports/a"), False),
+        (request("completion/complete", ref={"type": "ref/prompt", "name": "summarise"}), False),
+        (request("completion/complete", ref={"type": "ref/prompt", "name": "mail__reply"}), True),
+        (request("tools/list"), True),
+        (request("tools/list", cursor=cursor_to(Place("mail", None), PERMISSIONS.revision)), False),
+    ],
+)
+def test_what_passed_is_decided_on_again_by_another_manifest(asked: Message, kept: bool) -> None:
+    erp = ERP.model_copy(
+        update={
+            "tools": ("list_*",),
+            "tool_definitions": ERP.tool_definitions[1:],
+            "prompts": (),
+            "prompt_definitions": (),
+            "resources": ("memo://rates",),
+        }
+    )
+    left = Permissions(Manifest(grants=(erp, MAIL)), "tenant-a")
+    assert still_passes(asked, _passed(asked), left, seal()) is kept
+    again = Permissions(MANIFEST, "tenant-a")
+    assert still_passes(asked, _passed(asked), again, seal())
+
+
+def test_a_tool_that_another_server_has_by_the_same_name_is_another() -> None:
+    asked = request("tools/call", name="mail__send")
+    moved = MAIL.model_copy(update={"server": "post"})
+    assert not still_passes(
+        asked, _passed(asked), Permissions(Manifest(grants=(ERP, moved)), "tenant-a"), seal()
+    )
+
+
+def test_a_session_that_knows_a_part_of_its_manifest_is_not_held_to_the_rest() -> None:
+    part = Permissions(MANIFEST, "tenant-a", frozenset({"mail"}))
+    asked = request("tools/list")
+    assert _passed(asked, part).server == "mail"
+    assert still_passes(asked, _passed(asked, part), Permissions(MANIFEST, "tenant-a"), seal())
 
 
 def test_responses_exist_in_sessions_alone() -> None:
