@@ -61,12 +61,12 @@ def install(
         cluster.kubectl("rollout", "status", f"deployment/{name}", "-n", namespace, "--timeout=90s")
 
 
-def install_provider_keys(cluster: Cluster) -> None:
+def install_provider_keys(cluster: Cluster, *, namespace: str = OPERATOR_NAMESPACE) -> None:
     """Puts the keys that the simulated providers take into the operator's namespace."""
     for provider in PROVIDERS:
         entries = {"api-key": f"provider-key-of-{provider}"}
         labels = {"relay-operator.dev/provider": KEYS_ARE_FOR.get(provider, provider)}
-        _apply(cluster, _secret(f"{provider}-key", OPERATOR_NAMESPACE, entries, labels))
+        _apply(cluster, _secret(f"{provider}-key", namespace, entries, labels))
 
 
 def install_chart(

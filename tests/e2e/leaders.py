@@ -29,6 +29,13 @@ def holder(cluster: Cluster) -> str:
     return str(spec(cluster).get("holderIdentity", ""))
 
 
+def pods(cluster: Cluster) -> set[str]:
+    """Returns the names of the operators' pods."""
+    label = "app.kubernetes.io/name=relay-operator"
+    listed = cluster.get("pods", "-n", NAMESPACE, "-l", label)["items"]
+    return {one["metadata"]["name"] for one in listed}
+
+
 def pod_of(identity: str) -> str:
     """Returns the pod of an identity."""
     return identity.rpartition("_")[0]

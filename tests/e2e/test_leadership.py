@@ -1,6 +1,8 @@
 """Two operators on a real cluster: one acts, and another one goes on when it is killed, ended, stopped or cut off."""
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ pytestmark = pytest.mark.timeout(240)
 TENANT = "led"
 SPACE = f"relay-{TENANT}"
 TABLE = "leadership"
+MORE_SECONDS = 5
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +59,8 @@ def acts(cluster: Cluster, depth: int) -> None:
 
 def test_one_operator_leads_and_both_are_ready(led: Cluster) -> None:
     first = leaders.leader(led)
-    pods = led.get("pods", "-n", leaders.NAMESPACE, "-l", "app.kubernetes.io/name=relay-operator")[
-        "items"
-    ]
-    assert leaders.pod_of(first) in {one["metadata"]["name"] for one in pods}
+    pods = leaders.pods(led)
+    assert leaders.pod_of(first) in pods
     assert len(pods) == 2
     assert leaders.spec(led)["leaseTransitions"] >= 1
 
@@ -129,21 +130,49 @@ def count_pushes(led: Cluster, ways: str) -> None:
     leaders.nft(led, f"table ip {TABLE} {{\n{chain}\n}}\n")
 
 
+@contextmanager
+def cut_off(led: Cluster, pod: str) -> Iterator[None]:
+    """Keeps a pod from the API server."""
+    address = led.get("pod", pod, "-n", leaders.NAMESPACE)["status"]["podIP"]
+    drop = f"ip saddr {address} tcp dport {{443, 6443}} drop"
+    chain = f"chain pass {{ type filter hook prerouting priority -300; policy accept; {drop}\n}}"
+    leaders.nft(led, f"table ip {TABLE} {{\n{chain}\n}}\n")
+    try:
+        yield
+    finally:
+        leaders.nft(led, f"delete table ip {TABLE}\n")
+
+
 @pytest.mark.embedded_only
 def test_a_leader_without_the_api_server_is_replaced(
     led: Cluster, request: pytest.FixtureRequest
 ) -> None:
     leaders.both_run(led)
     first = leaders.leader(led)
-    pod = led.get("pod", leaders.pod_of(first), "-n", leaders.NAMESPACE)
-    drop = f"ip saddr {pod['status']['podIP']} tcp dport {{443, 6443}} drop"
-    chain = f"chain pass {{ type filter hook prerouting priority -300; policy accept; {drop}\n}}"
-    leaders.nft(led, f"table ip {TABLE} {{\n{chain}\n}}\n")
-    try:
+    with cut_off(led, leaders.pod_of(first)):
         seconds = leaders.taken_over(led, first)
         acts(led, 16)
-    finally:
-        leaders.nft(led, f"delete table ip {TABLE}\n")
     tell(request.config, f"  cut off: another one led after {seconds:.1f} s")
     leaders.both_run(led)
     acts(led, 17)
+
+
+@pytest.mark.embedded_only
+def test_a_standby_that_does_not_see_the_leader_leaves_it_the_lead_and_takes_it_later(
+    led: Cluster, request: pytest.FixtureRequest
+) -> None:
+    leaders.both_run(led)
+    first = leaders.leader(led)
+    (standby,) = leaders.pods(led) - {leaders.pod_of(first)}
+    epoch = leaders.spec(led)["leaseTransitions"]
+    with cut_off(led, standby):
+        # until the standby has seen no sign of the leader for longer than a lease
+        time.sleep(leaders.spec(led)["leaseDurationSeconds"] + MORE_SECONDS)
+        acts(led, 18)
+        assert leaders.leader(led) == first
+    leaders.both_run(led)
+    acts(led, 19)
+    assert (leaders.leader(led), leaders.spec(led)["leaseTransitions"]) == (first, epoch)
+    seconds = leaders.is_killed(led)
+    tell(request.config, f"  killed, after the standby was cut off: led after {seconds:.1f} s")
+    acts(led, 20)

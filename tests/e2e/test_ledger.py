@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from tests.demo import billing, ledger_volume, stage
 from tests.demo.commands import Cluster, wait_until
+from tests.e2e import boards
 from tests.e2e.test_tenancy import _CONNECT, apply, becomes
 
 LEDGER = billing.LEDGER
@@ -40,8 +42,18 @@ PROVIDER = {
 }
 
 
+OF_FAULTS: frozenset[tuple[str, str]] = frozenset()
+"""Panels and legends of the dashboard that have series only when something is wrong."""
+VARIABLES = {"namespace": "relay-billed", "tenant": "billed", "route": "chat"}
+
+
 @pytest.fixture(scope="module")
-def ledger(staged: Cluster) -> Iterator[Cluster]:
+def began() -> float:
+    return time.time()
+
+
+@pytest.fixture(scope="module")
+def ledger(staged: Cluster, began: float) -> Iterator[Cluster]:
     """Installs the ledger, with a Tenant that is billed and a route."""
     ledger_volume.make(staged, CLASS, directory=DIRECTORY)
     dns = stage.dns_server_cidrs(staged)
@@ -169,3 +181,13 @@ def test_no_alert_waits_for_a_receiver(ledger: Cluster) -> None:
     assert columns.startswith("tenant")
     assert "0 alerts are sent again" in ask(ledger, "alerts", "--send-again")
     assert "0 alerts are dismissed" in ask(ledger, "alerts", "--dismiss")
+
+
+@pytest.mark.timeout(120)
+def test_the_ledgers_dashboard_has_had_series_of_all_but_faults(
+    ledger: Cluster, began: float
+) -> None:
+    seconds = time.time() - began
+    unanswered = boards.unanswered(ledger, seconds=seconds, variables=VARIABLES)
+    empty = {(panel, legend) for board, panel, legend in unanswered if board == "relay-ledger"}
+    assert empty == OF_FAULTS, empty ^ OF_FAULTS

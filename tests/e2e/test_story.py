@@ -10,15 +10,14 @@ import subprocess
 import time
 
 import pytest
-import yaml
 from rich.console import Console
-from tests.dashboards.rare import RARE, VARIABLES
-from tests.dashboards.reading import Asked, asked
+from tests.dashboards.rare import RARE
 from tests.demo import stage, story, things_to_try
 from tests.demo.commands import Cluster, wait_until
 from tests.demo.view.api_proxy import ApiProxy
 from tests.demo.view.figures import QUESTION, read
 from tests.demo.view.screen import Screen
+from tests.e2e import boards
 from tests.e2e.plugin import Plugin
 from tests.pages import blocks, output
 from tests.pages.story import YOURS
@@ -219,29 +218,12 @@ def test_kubectl_completes_the_plugin(plugin: Plugin) -> None:
     assert plugin.completions("why", "finance/c")[0] == "finance/chat"
 
 
-def questions(staged: Cluster) -> list[Asked]:
-    """Returns what the dashboards ask, as the chart makes them."""
-    made = staged.helm(
-        "template", "relay-operator", str(stage.CHART), "--namespace", stage.OPERATOR_NAMESPACE,
-        "--set", "dashboards.enabled=true", "--show-only", "templates/dashboards.yaml",
-    )  # fmt: skip
-    return [
-        one for text in yaml.safe_load(made)["data"].values() for one in asked(json.loads(text))
-    ]
-
-
 def test_every_panel_of_every_dashboard_has_had_series(
     outcome: story.Outcome, staged: Cluster, began: float
 ) -> None:
     """Those that only a bad day has are in RARE, and tried with series of their own (tests/chart/test_dashboards.py)."""
-    variables = VARIABLES | {"__rate_interval": "30s"}
-    empty = []
-    with ApiProxy(staged) as proxy:
-        for one in questions(staged):
-            expr, seconds = one.filled(variables), time.time() - began
-            answer = proxy.ask_over(expr, seconds=seconds, step_seconds=2)
-            if not answer["data"]["result"] and one.name not in RARE:
-                empty.append(one.name)
+    unanswered = boards.unanswered(staged, seconds=time.time() - began)
+    empty = [name for name in unanswered if name not in RARE]
     assert not empty, "\n".join(map(str, empty))
 
 

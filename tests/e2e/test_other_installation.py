@@ -1,0 +1,152 @@
+"""A release of another name in another namespace, with default values: without Prometheus at first, then with one.
+
+A cluster of its own, so that no other release is there.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cluster.session.provider import Provider
+from tests.demo import stage, story
+from tests.demo.commands import Cluster, wait_until
+from tests.demo.providers import SimulatedProvider
+from tests.e2e.embedded_probes import kind
+
+pytestmark = pytest.mark.embedded_only
+
+RELEASE, SPACE = "gateway", "platform"
+PROMETHEUS = f"http://prometheus.{SPACE}-metrics.svc.cluster.local:9090"
+ROUTE = ("relayroute", "chat", "-n", "relay-finance")
+UNMEASURED_SECONDS = 15.0
+"""Longer than three of the canary's steps take (examples/02-canary)."""
+
+
+@pytest.fixture(scope="module")
+def fresh(
+    cluster_provider: Provider, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    """Creates a cluster that has two providers and nothing else."""
+    name = f"other-{os.getpid()}"
+    config = tmp_path_factory.mktemp("other") / "kubeconfig"
+    kind("create", "cluster", "--name", name, "--kubeconfig", str(config))
+    try:
+        made = Cluster(name, config, cluster_provider.kubectl, cluster_provider.helm)
+        stage.load_images(cluster_provider.kind, name)
+        made.kubectl("apply", "-f", str(stage.MANIFESTS / "providers.yaml"))
+        yield made
+    finally:
+        kind("delete", "cluster", "--name", name)
+
+
+def install(cluster: Cluster, *more: str) -> None:
+    """Installs or upgrades the release with what its image and this cluster's DNS need, and nothing else but more."""
+    cidrs = json.dumps(stage.dns_server_cidrs(cluster))
+    cluster.helm(
+        "upgrade", "--install", RELEASE, str(stage.CHART), "--namespace", SPACE, "--create-namespace",
+        "--reset-then-reuse-values",
+        "--set", "image.repository=relay-operator,image.tag=dev,image.pullPolicy=Never",
+        "--set-json", f"dns.cidrs={cidrs}",
+        *more, "--wait", "--timeout", "110s",
+    )  # fmt: skip
+
+
+def install_prometheus(cluster: Cluster, directory: Path) -> None:
+    """Installs the demonstration's Prometheus for this release, in a namespace of another name too."""
+    text = (stage.MANIFESTS / "prometheus.yaml").read_text()
+    for ours, others in (
+        ("relay-operator.relay-system", f"{RELEASE}.{SPACE}"),
+        ("relay-operator-pods.relay-system", f"{RELEASE}-pods.{SPACE}"),
+        ("monitoring", f"{SPACE}-metrics"),
+    ):
+        assert ours in text
+        text = text.replace(ours, others)
+    manifest = directory / "prometheus.yaml"
+    manifest.write_text(text)
+    cluster.kubectl("apply", "-f", str(manifest))
+
+
+def status(cluster: Cluster) -> dict[str, Any]:
+    found: dict[str, Any] = cluster.get(*ROUTE).get("status", {})
+    return found
+
+
+def ready(cluster: Cluster) -> dict[str, str]:
+    conditions: list[dict[str, str]] = status(cluster).get("conditions", [])
+    return next((one for one in conditions if one["type"] == "Ready"), {})
+
+
+@pytest.mark.timeout(240)
+def test_a_tenant_is_ready_and_served_without_prometheus(fresh: Cluster) -> None:
+    install(fresh)
+    stage.install_provider_keys(fresh, namespace=SPACE)
+    first = stage.EXAMPLES / "01-first-tenant"
+    for name in ("providers.yaml", "tenant.yaml"):
+        fresh.kubectl("apply", "-f", str(first / name))
+    fresh.kubectl("wait", "tenant/finance", "--for=condition=Ready", "--timeout=60s")
+    fresh.kubectl("apply", "-f", str(first / "route.yaml"))
+    fresh.kubectl("wait", *ROUTE, "--for=condition=Ready", "--timeout=60s")
+    stage.start_caller(fresh)
+    wait_until(
+        "a hundred answered calls",
+        lambda: story.totals(fresh),
+        lambda seen: seen.get("answered", 0) > 100,
+        seconds=60,
+    )
+    seen = story.totals(fresh)
+    assert (seen["failed"], seen["dropped"]) == (0, 0)
+
+
+@pytest.mark.timeout(120)
+def test_a_canary_waits_at_its_first_step_and_says_why(fresh: Cluster) -> None:
+    fresh.kubectl("apply", "-f", str(stage.EXAMPLES / "02-canary" / "climb.yaml"))
+    wait_until(
+        "the first step",
+        lambda: status(fresh).get("weights", {}).get("canaryPercent"),
+        (25).__eq__,
+        seconds=30,
+    )
+    with pytest.raises(Exception, match="waited"):
+        wait_until(
+            "another step",
+            lambda: status(fresh)["weights"]["canaryPercent"],
+            (25).__ne__,
+            seconds=UNMEASURED_SECONDS,
+            every=1,
+        )
+    told = status(fresh)
+    assert told["phase"] == "Progressing", told
+    assert told["analysis"]["verdict"] == "Unmeasurable", told["analysis"]
+    assert "prometheus.url" in told["analysis"]["message"], told["analysis"]
+
+
+@pytest.mark.timeout(240)
+def test_with_prometheus_it_is_promoted_and_a_broken_one_rolled_back(
+    fresh: Cluster, tmp_path: Path
+) -> None:
+    install_prometheus(fresh, tmp_path)
+    install(
+        fresh,
+        *("--set", f"prometheus.url={PROMETHEUS},prometheus.namespace={SPACE}-metrics"),
+        *("--set", "prometheus.scrapeSeconds=1"),
+    )
+    wait_until("the promotion", lambda: status(fresh).get("phase"), "Promoted".__eq__, seconds=120)
+    seen = story.totals(fresh)
+    assert (seen["failed"], seen["dropped"]) == (0, 0)
+    following = stage.EXAMPLES / "02-canary" / "next"
+    fresh.kubectl("apply", "-f", str(following / "adopt.yaml"))
+    wait_until("the adoption", lambda: status(fresh).get("phase"), "Stable".__eq__, seconds=60)
+    fresh.kubectl("apply", "-f", str(following / "second.yaml"))
+    wait_until(
+        "the second canary",
+        lambda: status(fresh)["weights"]["canaryPercent"],
+        lambda seen: seen > 0,
+        seconds=60,
+    )
+    SimulatedProvider(fresh, "legacy").behave(**story.FAULT)
+    wait_until("the rollback", lambda: status(fresh).get("phase"), "RolledBack".__eq__, seconds=60)
+    assert status(fresh)["weights"]["canaryPercent"] == 0
+    assert ready(fresh)["reason"]
