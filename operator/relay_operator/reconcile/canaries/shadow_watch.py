@@ -11,7 +11,7 @@ from relay_operator.errors import MetricsUnavailable
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
 from relay_operator.reconcile.watched_state import WatchedState
 
-_UNCONFIGURED: Final = "no Prometheus is configured (OPERATOR_PROMETHEUS_URL)"
+_UNCONFIGURED: Final = "no Prometheus is configured (prometheus.url of the chart)"
 _CROWDED: Final = "the relay pods of this namespace expose more series than can be read"
 _UNSEEN: Final = "Prometheus has no samples of shadow copies of this route"
 _UNSEEN_SECONDS: Final = 30.0

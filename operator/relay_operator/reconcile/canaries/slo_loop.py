@@ -97,7 +97,7 @@ class SloLoop:
         """Reads new evidence; returns, by namespace, why there is none."""
         if self._prometheus is None:
             return dict.fromkeys(
-                namespaces, "no Prometheus is configured (OPERATOR_PROMETHEUS_URL)"
+                namespaces, "no Prometheus is configured (prometheus.url of the chart)"
             )
         pods = {space: self._known_pods(space) for space in namespaces}
         question = self._canaries.evidence.question(pods, at=at)

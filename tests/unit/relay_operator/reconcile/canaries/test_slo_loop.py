@@ -103,7 +103,7 @@ async def test_without_prometheus_configured_nothing_moves_and_status_names_the_
     await stage.settle(31)
     assert weight(stage) == 25
     assert analysis(stage)["reason"] == Reason.PROMETHEUS_UNAVAILABLE
-    assert "OPERATOR_PROMETHEUS_URL" in analysis(stage)["message"]
+    assert "prometheus.url" in analysis(stage)["message"]
     await life.end()
 
 
