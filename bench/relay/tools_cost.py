@@ -42,7 +42,7 @@ _PARAMETERS: Final = {
         for name in ("part", "supplier", "since", "until")
     },
 }
-_TOOLS: Final = [
+TOOLS: Final = [
     {
         "type": "function",
         "function": {
@@ -53,7 +53,8 @@ _TOOLS: Final = [
     }
     for name in NAMES
 ]
-_BODY: Final[Mapping[str, Any]] = {
+"""As chat calls offer them."""
+BODY: Final[Mapping[str, Any]] = {
     "model": "gpt-4.1",
     "messages": [{"role": "user", "content": "Which parts are late, and why? " * 25}],
 }
@@ -124,9 +125,9 @@ def _kinds() -> Iterator[tuple[str, bytes, list[bytes]]]:
     words = _completion({"role": "assistant", "content": "The parts of June are late. " * 20})
     called = {"id": "call_1", "type": "function", "function": _function('{"part":"7"}')}
     calling = _completion({"role": "assistant", "content": None, "tool_calls": [called]})
-    offering = {**_BODY, "tools": _TOOLS}
+    offering = {**BODY, "tools": TOOLS}
     streamed = call({**offering, "stream": True})
-    yield "plain", call(_BODY), [words]
+    yield "plain", call(BODY), [words]
     yield "offering", call(offering), [words]
     yield "calling", call(offering), [calling]
     yield "words", streamed, _stream([{"content": "late "}] * PIECES)

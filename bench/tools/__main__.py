@@ -1,8 +1,12 @@
-"""`python -m bench.tools`: what the relay adds to a call of a tool, beside a direct connection and LiteLLM's gateway.
+"""`python -m bench.tools`: what tools cost with the relay, and whether the time tells what is denied.
+
+Calls of a tool are made of the relay, of a direct connection and of LiteLLM's gateway; chat calls of a relay whose tenant has a manifest of 20 tools, and of one
+without a manifest; and requests for what is denied beside those for what nobody has, by every method that names something.
 
 Each round calls all three one after the other, so that a ratio is of the same minutes. The gateway has a core of its own; the tool server
 and wrk share the other one. The relay does all that it does for a tenant: it checks the key, the headers and the grant, reads question and
-answer, and writes a line of who called what. TOOLS_ROUNDS and TOOLS_SECONDS make it longer or shorter.
+answer, and writes a line of who called what. TOOLS_ROUNDS, TOOLS_SECONDS and TOOLS_PAIRS make it longer or shorter; TOOLS_PARTS chooses
+among gateways, chat and timing.
 """
 
 import os
@@ -10,19 +14,26 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from bench.relay import places
+from bench.relay import places, stacks
 from bench.relay.tools import install
-from bench.tools import targets
+from bench.relay.tools_cost import BODY, TOOLS
+from bench.tools import targets, timing
 from bench.tools.targets import Target
 
 ROUNDS: Final = int(os.environ.get("TOOLS_ROUNDS", "5"))
 SECONDS: Final = int(os.environ.get("TOOLS_SECONDS", "5"))
+PARTS: Final = os.environ.get("TOOLS_PARTS", "gateways,chat,timing").split(",")
 CONNECTIONS: Final = (1, 16)
 """One shows the latency, many the calls a second."""
+CHAT_BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "without tools": BODY,
+    "offering 20 tools": {**BODY, "tools": TOOLS},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +46,36 @@ class Measured:
 
 
 def main() -> int:
-    """Prints a line a round and one for each number of connections."""
-    rivals, site, _ = install()
+    """Prints a line a round, and one for each thing that is compared."""
+    rivals, site, provider = install()
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
-        with (
-            targets.direct(work) as direct,
-            targets.relay(site, work, direct) as relay,
-            targets.litellm(rivals, work, direct) as litellm,
-        ):
-            for connections in CONNECTIONS:
-                _compare((direct, relay, litellm), connections)
+        if "gateways" in PARTS:
+            with (
+                targets.direct(work) as direct,
+                targets.relay(site, work, direct) as relay,
+                targets.litellm(rivals, work, direct) as litellm,
+            ):
+                for connections in CONNECTIONS:
+                    _compare((direct, relay, litellm), connections)
+        if "chat" in PARTS:
+            with stacks.provider(provider):
+                for kind, body in CHAT_BODIES.items():
+                    _compare_chat(site, work / kind.replace(" ", "-"), kind, body)
+        if "timing" in PARTS:
+            with targets.direct(work) as direct:
+                timing.compare(site, work / "timing", direct, _say)
     return 0
+
+
+def _compare_chat(site: Path, work: Path, kind: str, body: Mapping[str, Any]) -> None:
+    work.mkdir()
+    with (
+        targets.chat_relay(site, work, body, granted=False) as free,
+        targets.chat_relay(site, work, body, granted=True) as held,
+    ):
+        _say(f"chat calls, {kind}, {len(free.body):,} bytes:")
+        _compare((free, held), CONNECTIONS[-1])
 
 
 def _compare(stacks: tuple[Target, ...], connections: int) -> None:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.relay import places
+from bench.relay.tools_cost import NAMES
 from bench.tools import server
 from tests.blackbox.process import Process, free_ports
-from tests.blackbox.relays import Relay
+from tests.blackbox.relays import CHAT, Relay
 from tests.blackbox.tenant import KEY, Platform, Signer
 from tests.blackbox.waiting import eventually
-from tests.unit.relay.tools.protocol import META, approved
+from tests.unit.relay.tools.protocol import META, approved, tool
 
 from relay_contract.tools.manifest import Grant, Manifest
 from relay_contract.tools.tool_server import ToolServer
@@ -61,25 +62,54 @@ def direct(work: Path) -> Iterator[Target]:
 
 @contextmanager
 def relay(site: Path, work: Path, behind: Target) -> Iterator[Target]:
-    """Runs a relay with its hot path compiled, whose tenant is granted the tool and no rate."""
-    signer = Signer()
-    command = places.pinned(places.PROXY_CPU, [places.PYTHON, "-m", "relay"])
-    line = shlex.join(["env", f"PYTHONPATH={site}", *command])
-    os.environ["RELAY_BLACKBOX_COMMAND"] = line
-    running = Relay(work / "relay", signer, workers="1")
-    try:
-        grant = Grant(server="erp", tools=("read_invoice",), tool_definitions=approved(server.TOOL))
-        document = Platform(signer, {"stable": behind.url}).document(
-            tool_servers=(ToolServer(name="erp", url=behind.url),),
-            tools=Manifest(grants=(grant,)),
-        )
-        running.give_key("stable", "unused")
-        running.write_document(document)
-        running.wait_ready()
+    """Runs a relay whose tenant is granted the tool and no rate."""
+    grant = Grant(server="erp", tools=("read_invoice",), tool_definitions=approved(server.TOOL))
+    fields: dict[str, Any] = {
+        "tool_servers": (ToolServer(name="erp", url=behind.url),),
+        "tools": Manifest(grants=(grant,)),
+    }
+    with relay_with(site, work / "relay", behind.url, fields) as running:
         url = f"http://127.0.0.1:{running.port}/mcp"
         target = _without_session("relay", url, {"Authorization": f"Bearer {KEY}"})
         eventually(target.answers, within_seconds=START_SECONDS, what="the relay")
         yield target
+
+
+@contextmanager
+def chat_relay(
+    site: Path, work: Path, body: Mapping[str, Any], *, granted: bool
+) -> Iterator[Target]:
+    """Runs a relay in front of the provider, whose tenant is granted the 20 tools or has no manifest at all."""
+    grant = Grant(
+        server="parts",
+        tools=("look_up_*",),
+        tool_definitions=approved(*(tool(name) for name in NAMES)),
+    )
+    fields: dict[str, Any] = {
+        "tool_servers": (ToolServer(name="parts", url="http://127.0.0.1:9/mcp"),),
+        "tools": Manifest(grants=(grant,)),
+    }
+    name = "20 tools" if granted else "no manifest"
+    provider = f"http://127.0.0.1:{places.UPSTREAM_PORT}/v1"
+    with relay_with(site, work / name.replace(" ", "-"), provider, fields if granted else {}) as up:
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"}
+        yield Target(name, f"http://127.0.0.1:{up.port}{CHAT}", json.dumps(body), headers)
+
+
+@contextmanager
+def relay_with(
+    site: Path, work: Path, provider: str, fields: Mapping[str, Any], **settings: str
+) -> Iterator[Relay]:
+    """Runs a relay of one worker with its hot path compiled, for a tenant of these fields."""
+    signer = Signer()
+    command = places.pinned(places.PROXY_CPU, [places.PYTHON, "-m", "relay"])
+    os.environ["RELAY_BLACKBOX_COMMAND"] = shlex.join(["env", f"PYTHONPATH={site}", *command])
+    running = Relay(work, signer, workers="1", **settings)
+    try:
+        running.give_key("stable", "unused")
+        running.write_document(Platform(signer, {"stable": provider}).document(**fields))
+        running.wait_ready()
+        yield running
     finally:
         running.process.kill()
 
