@@ -79,7 +79,9 @@ class CalledTools:
         kind = block.get("type") if isinstance(block, dict) else None
         if not isinstance(block, dict) or not isinstance(kind, str) or _CALLING_BLOCK not in kind:
             return True
-        return kind == _CALLING_BLOCK and self._policy.permits(block.get("name"))
+        if kind == _CALLING_BLOCK and self._policy.permits(block.get("name")):
+            return True
+        return self._deny(label(block))
 
     def _permits_calls(self, part: dict[str, Any], choice: int) -> bool:
         legacy = part.get("function_call")

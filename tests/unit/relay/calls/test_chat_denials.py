@@ -147,6 +147,25 @@ async def test_a_stream_that_ends_for_a_call_has_one_record(
     assert told(only_record(granted)) == ("chat.tool_calls", "denied", name, DEFAULT)
 
 
+@pytest.mark.parametrize(
+    ("block", "name"),
+    [
+        ({"type": "tool_use", "name": "pay", "input": {"iban": "secret"}}, "pay"),
+        ({"type": "server_tool_use", "id": "s"}, "server_tool_use"),
+    ],
+)
+async def test_a_denied_block_of_content_is_recorded_by_its_name(
+    granted: MemoryRelay, block: dict[str, Any], name: str
+) -> None:
+    client, upstream = granted.client(), granted.provider()
+    client.send(call(BODY))
+    message = {"role": "assistant", "content": [{"type": "text", "text": "tool"}, block]}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    upstream.send(reply({**COMPLETION, "choices": [choice]}))
+    assert status(client.transport.taken()) == 502
+    assert told(only_record(granted)) == ("chat.tool_calls", "denied", name, DEFAULT)
+
+
 async def test_an_answer_that_nobody_can_read_is_recorded_as_that(granted: MemoryRelay) -> None:
     client, upstream = granted.client(), granted.provider()
     client.send(call(BODY))
