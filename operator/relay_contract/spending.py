@@ -9,6 +9,7 @@ from relay_contract.tools.manifest import ServerName
 from relay_contract.tools.patterns import NamePattern
 
 MAX_RATES: Final = 512
+MAX_TOOL_RATES: Final = 256
 MAX_SPEND_MICROS: Final = 2**53
 """Of integers in a document; as micro-USD nine thousand million USD."""
 LimitName = Literal["budget", "credit"]
@@ -100,6 +101,6 @@ class Spending(Part):
     on_ledger_away: OnLedgerAway = "Refuse"
     rates: Annotated[tuple[Rate, ...], Field(max_length=MAX_RATES, exclude_if=_is_unset)] = ()
     tool_rates: Annotated[
-        tuple[ToolRate, ...], Field(max_length=MAX_RATES, exclude_if=_is_unset)
+        tuple[ToolRate, ...], Field(max_length=MAX_TOOL_RATES, exclude_if=_is_unset)
     ] = ()
     session_caps: Annotated[SessionCaps | None, Field(exclude_if=_is_unset)] = None

@@ -22,7 +22,11 @@ network policy, have 256 KiB.
 """
 TENANT_PART_BYTES = 64 * 1024
 """Kept free for the tenant's own part with all the keys and limits that the CRD allows, and for the seal."""
-MOST_BYTES = 2 * document.MAX_DOCUMENT_BYTES - TENANT_PART_BYTES
+RATES_BYTES = 96 * 1024
+"""Of prices of models to reserve calls by, some 500."""
+TOOL_RATES_BYTES = 32 * 1024
+"""The same of tools."""
+MOST_BYTES = 2 * document.MAX_DOCUMENT_BYTES - TENANT_PART_BYTES - RATES_BYTES - TOOL_RATES_BYTES
 """For routes and Providers together, as they are written in the envelope."""
 
 _CHANGING_BYTES = 8

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from relay_contract.spending import MAX_RATES
+from relay_contract.spending import MAX_RATES, MAX_TOOL_RATES
 from relay_operator.decisions import timestamps
 from relay_operator.decisions.conditions import Condition, condition, not_accepted
 from relay_operator.decisions.ledger.standing import ToldList
@@ -133,7 +133,7 @@ def of_tenant(
         return _priced(
             False,
             Reason.TOO_MANY_PRICES,
-            f"PriceList {price_list} has more prices than relays can reckon by ({MAX_RATES}); they have none of these "
+            f"PriceList {price_list} has more prices than relays can reckon by ({MAX_RATES} of models and {MAX_TOOL_RATES} of tools, fewer if they are long); they have none of these "
             f"models and tools: {named(left_out)}. While a budget, credit or sessionCaps.amount bounds the Tenant, calls for them are refused; take "
             "prices of the past out of the list, or name one with the Tenant's own models and servers alone",
         )

@@ -10,9 +10,10 @@ from typing import Any
 from relay_contract import spending as contract
 from relay_contract.billing.budget import BudgetTerms, CreditTerms, TenantBudget
 from relay_contract.billing.service_tiers import STANDARD, normal_tier
-from relay_contract.spending import MAX_RATES, Rate, Spending, ToolRate
+from relay_contract.spending import MAX_RATES, MAX_TOOL_RATES, Rate, Spending, ToolRate
 from relay_contract.tools.patterns import STAR
 from relay_operator.api.tenant import Billing, Tenant
+from relay_operator.manifests.document_size import RATES_BYTES, TOOL_RATES_BYTES, size_of
 from relay_operator.manifests.ledger import books
 from relay_operator.manifests.ledger.money import PICOS_PER_MICRO, micro_usd
 
@@ -98,11 +99,14 @@ def charge_rates(price_list: Fields, percent: int) -> tuple[tuple[Rate, ...], tu
             by_model.setdefault(rate.model, []).append(rate)
     rates: list[Rate] = []
     left_out: list[str] = []
+    room = RATES_BYTES
     for model, found in by_model.items():
-        if len(rates) + len(found) > MAX_RATES:
+        size = sum(map(size_of, found))
+        if len(rates) + len(found) > MAX_RATES or size > room:
             left_out.append(model)
         else:
             rates += found
+            room -= size
     return tuple(rates), tuple(left_out)
 
 
@@ -118,14 +122,19 @@ def charge_tool_rates(
             by_server.setdefault(entry.get("server") or "", []).append(_tool_rate(entry, name))
     rates: list[ToolRate] = []
     left_out: list[str] = []
-    room = MAX_RATES - len(by_server)
+    none = {server: ToolRate(server=server or None, name=STAR, call=None) for server in by_server}
+    # what says that a server has no price has its place in any case
+    room = MAX_TOOL_RATES - len(by_server)
+    room_bytes = TOOL_RATES_BYTES - sum(map(size_of, none.values()))
     for server, found in by_server.items():
-        if len(rates) + len(found) > room:
+        size = sum(map(size_of, found))
+        if len(found) > room + 1 or size > room_bytes + size_of(none[server]):
             left_out.append(f"{server or STAR}/{STAR}")
-            rates.append(ToolRate(server=server or None, name=STAR, call=None))
-            room += 1
+            rates.append(none[server])
         else:
             rates += found
+            room += 1 - len(found)
+            room_bytes += size_of(none[server]) - size
     return tuple(rates), tuple(left_out)
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from tests.unit.relay_operator.specs import tenant_with_billing
 
-from relay_contract.spending import MAX_RATES, Rate, SessionCaps, ToolRate
+from relay_contract.spending import MAX_TOOL_RATES, Rate, SessionCaps, ToolRate
+from relay_operator.manifests.document_size import RATES_BYTES, TOOL_RATES_BYTES, size_of
 from relay_operator.manifests.ledger.money import micro_usd
 from relay_operator.manifests.ledger.spending import (
     charge_rates,
@@ -40,6 +41,7 @@ LIST: dict[str, Any] = {
         },
     ],
 }
+PRICED = ("input", "cacheRead", "cacheWrite", "cacheWriteHour", "output", "reasoning", "audioInput")
 DECEMBER = 1_796_083_200 * 10**6
 
 
@@ -185,10 +187,38 @@ def test_a_server_whose_prices_the_document_has_no_room_for_has_none() -> None:
         return {"name": f"tool-{number}", "server": server, "prices": [{"perCall": "1"}]}
 
     tools = [
-        *(tool("large", number) for number in range(MAX_RATES)),
-        *(tool("small", number) for number in range(MAX_RATES - 2)),
+        *(tool("large", number) for number in range(MAX_TOOL_RATES)),
+        *(tool("small", number) for number in range(MAX_TOOL_RATES - 2)),
     ]
     rates, left_out = charge_tool_rates({"tools": tools}, 0)
     assert left_out == ("large/*",)
-    assert len(rates) == MAX_RATES - 1
+    assert len(rates) == MAX_TOOL_RATES - 1
     assert [one.call for one in rates if one.server == "large"] == [None]
+
+
+def test_the_largest_prices_fit_the_room_that_a_document_has_for_them() -> None:
+    long = {"perMillionTokens": dict.fromkeys(PRICED, "999.999999"), "serviceTier": '"' * 32}
+    pieces = {"perPiece": {"call": "99.999999"}, "hours": {"start": "16:30", "end": "00:30"}}
+    models = [
+        {"name": f"{number:03}".ljust(128, '"'), "prices": [long | pieces]} for number in range(300)
+    ]
+    tools = [
+        {"name": f"{number:03}".ljust(128, "x"), "server": f"s{number % 9}", "prices": [price]}
+        for number in range(250)
+        for price in ({"perCall": "99.999999"},)
+    ]
+    rates, left_out = charge_rates({"currency": "USD", "models": models}, 10)
+    tool_rates, left_servers = charge_tool_rates({"currency": "USD", "tools": tools}, 10)
+    assert left_out
+    assert left_servers
+    assert len(rates) + len(left_out) == 300
+    told = spending(
+        tenant_with_billing(priceList="retail", credit={}).spec.billing, rates, tool_rates
+    )
+    assert told is not None
+    assert size_of(told) <= RATES_BYTES + TOOL_RATES_BYTES + 1024
+    # of each server that has no room something says so, and the others are whole
+    priced = {one.server for one in tool_rates if one.call is not None}
+    unpriced = {one.server for one in tool_rates if one.call is None}
+    assert not priced & unpriced
+    assert priced | unpriced == {f"s{number}" for number in range(9)}

@@ -294,7 +294,7 @@ async def test_models_that_relays_have_no_room_for_are_named_where_money_bounds_
 ) -> None:
     stage, _ = stage_with(tmp_path)
     price_list(
-        stage, models=[{"name": f"model-{number:03}", "prices": PRICES} for number in range(257)]
+        stage, models=[{"name": f"model-{number:03}", "prices": PRICES} for number in range(513)]
     )
     stage.tenant(billing={"priceList": "standard"})
     stage.tenant("bounded", billing={"priceList": "standard", "budget": {"amount": "5"}})
@@ -303,7 +303,7 @@ async def test_models_that_relays_have_no_room_for_are_named_where_money_bounds_
     assert told(stage, "Tenant", "finance", "Priced") == ("True", "Priced")
     assert told(stage, "Tenant", "bounded", "Priced") == ("False", "TooManyPrices")
     message = condition(stage, "Tenant", "bounded", "Priced")["message"]
-    assert "none of these models and tools: model-256." in message
+    assert "none of these models and tools: model-512." in message
     assert told(stage, "Tenant", "bounded", "NamespaceReady")[0] == "True"
     await life.end()
 
