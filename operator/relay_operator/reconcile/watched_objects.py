@@ -36,8 +36,8 @@ _MOST_DELETIONS = 64
 class Invalid:
     """A spec that cannot be used; message names the first field that does not fit, reason is what its conditions have.
 
-    spec is what somebody wrote, for the fields that act all the same (decisions/brake.py, decisions/providers/terms.py), and
-    annotations are what somebody asks for, whatever the spec is.
+    spec is what somebody wrote, for the fields that act all the same (decisions/brake.py, decisions/providers/terms.py,
+    decisions/tools/withdrawal.py), and annotations are what somebody asks for, whatever the spec is.
     """
 
     message: str
