@@ -73,6 +73,12 @@ class Pins:
         )
 
     @property
+    def unread(self) -> frozenset[str]:
+        """The kinds whose lists were never read: what the first look finds of them is no news."""
+        kinds = {"resource": self.resources, "template": self.templates}
+        return frozenset(kind for kind, pins in kinds.items() if pins is None)
+
+    @property
     def all_by_name(self) -> dict[tuple[str, str], Pin]:
         """Every one by kind and name."""
         return {(kind, pin.name): pin for kind, pin in self.all}

@@ -245,6 +245,7 @@ class ToolServerReconciler:
         listed = record.listed
         assert listed is not None
         known = before.all_by_name if before is not None else {}
+        unread = before.unread if before is not None else frozenset()
         news = [
             Change(
                 kind=kind,
@@ -254,7 +255,7 @@ class ToolServerReconciler:
                 after=listed.marks.get((kind, pin.name)),
             )
             for kind, pin in pins.all
-            if pin.found and _is_news(known.get((kind, pin.name)), pin)
+            if pin.found and kind not in unread and _is_news(known.get((kind, pin.name)), pin)
         ]
         if before is not None and news:
             is_accepted = server.spec.on_change == "Accept" and not record.restless

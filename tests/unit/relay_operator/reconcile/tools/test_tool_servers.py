@@ -227,6 +227,24 @@ async def test_a_changed_resource_is_suspended_until_somebody_approves_it() -> N
 
 
 @in_virtual_time
+async def test_resources_that_an_operator_reads_for_the_first_time_are_approved_and_no_news() -> (
+    None
+):
+    stage = listing()
+    life = await serving(stage)
+    stage.tool_lists.resources["erp"] = [RATES, RULES]
+    await stage.settle(70)
+    assert told(stage, "ToolServer", "erp", "DefinitionsApproved")[0] == "True"
+    assert [one["state"] for one in stage.status("ToolServer", "erp")["resources"]] == [
+        "Approved",
+        "Approved",
+    ]
+    news = {Reason.DEFINITION_ADDED, Reason.DEFINITION_CHANGED, Reason.DEFINITIONS_ACCEPTED}
+    assert [one for one in stage.server.list("Event") if one["reason"] in news] == []
+    await life.end()
+
+
+@in_virtual_time
 async def test_a_relay_of_an_earlier_version_is_not_cut_off_by_what_resources_are_held_to() -> None:
     stage = listing()
     stage.tool_lists.resources["erp"] = [RATES]
