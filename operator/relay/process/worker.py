@@ -54,6 +54,7 @@ class Worker:
         self._loop.set_exception_handler(self._unhandled)
         self._channel = WorkerChannel(self._received, self._supervisor_gone)
         self.service.call_memory.send = self._channel.send
+        self.service.kept_calls.begin(number, self._channel.send)
         self._port = TrafficPort(
             listener,
             self.service.connections,
@@ -124,7 +125,7 @@ class Worker:
                 self._channel.send("keys", id=message["id"], missing=missing)
             case "provider_probe" | "preflight_duty":
                 self._probe(message)
-            case "tripped" | "tool_verdict":
+            case "tripped" | "tool_verdict" | "kept_call":
                 self._take_in(message)
             case "serve":
                 self._serve(Serving(message["name"], message["certificate"], message["key"]))
@@ -137,6 +138,8 @@ class Worker:
         """Takes in what the other workers' calls have come to."""
         if message["kind"] == "tool_verdict":
             self.service.call_memory.take_in(message)
+        elif message["kind"] == "kept_call":
+            self.service.kept_calls.take_in(message)
         else:
             self.service.follow_trip(
                 message["tenant_uid"], message["route"], message["fingerprint"]

@@ -5,6 +5,7 @@ to a worker    document {digest, payload}   metrics {id}   keys {id}   tripped {
                serve {name, certificate, key}   preflight_duty {on, passed: [tenant_uid, route, token]}
                money {away, rows}   money_back {slot, starts_at}   lease {id, body}
                tool_verdict {id, call, verdict: [finding, [status, text, seconds] or null, call_id, wait_seconds]}
+               kept_call {by, what, call, said}
 to supervisor  listening {name}   in_force {digest, generation}   metrics {id, report}   tripped {tenant_uid, route, fingerprint}
                refused {digest, message}   keys {id, missing}   provider_probe {id, probe}
                breakers {open: [tenant_uid, route, fingerprint, failed_probes]}
@@ -12,6 +13,7 @@ to supervisor  listening {name}   in_force {digest, generation}   metrics {id, r
                preflights {digest, rows: [tenant_uid, route, token, state, reason, message]}
                money_short {least}   money_returned {slot, starts_at, allowance}   lease {id, status, body}
                tool_claim {id, claim}   tool_ended {id, call, how, answer}   tool_left {id}
+               kept_call {to, what, call, said}
 """
 
 import asyncio

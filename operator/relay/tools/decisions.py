@@ -3,10 +3,11 @@
 from typing import Any, Final
 
 from relay.tools.methods import Rule
-from relay.tools.permissions import ListKind, Permitted
+from relay.tools.permissions import ListKind, Permissions, Permitted
 from relay.tools.reading.eras import Era
-from relay.tools.reading.messages import Message
+from relay.tools.reading.messages import CLIENT_BOUNDS, Message, read_message
 from relay.tools.reading.protocol_errors import ProtocolError
+from relay.tools.sealed.event_ids import CallPosition
 
 LISTS: Final = {
     "tools/list": ListKind.TOOLS,
@@ -65,6 +66,29 @@ class Passed:
 def tool_of(passed: Passed) -> str:
     """Returns the tool that the message calls, by its server's name for it; empty of every other message."""
     return passed.name if passed.question.method == "tools/call" else ""
+
+
+def permitted_at(position: CallPosition, permissions: Permissions) -> Permitted | None:
+    """Returns the grant of what a call calls whose stream is to go on; None where it is no longer what the call was granted."""
+    match position.method:
+        case "tools/call":
+            permitted = permissions.tools.get(position.name)
+        case "prompts/get":
+            permitted = permissions.prompts.get(position.name)
+        case _:
+            permitted = permissions.resource(position.name)
+    if permitted is None or permitted.server != position.server:
+        return None
+    return permitted if permitted.name == position.own_name else None
+
+
+def passed_at(position: CallPosition, revision: str) -> Passed:
+    """Returns what an answer is held to that comes after this position, asked for under this revision of the manifest. There is nothing left to send."""
+    text = f'{{"jsonrpc":"2.0","id":{position.id_text},"method":"{position.method}"}}'
+    message = read_message(text.encode(), CLIENT_BOUNDS)
+    assert isinstance(message, Message)
+    question = Question(message, Era.LEGACY, position.server, "", position.call)
+    return Passed(position.server, "", question, revision, name=position.own_name)
 
 
 class Spread:

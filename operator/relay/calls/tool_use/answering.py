@@ -10,6 +10,8 @@ from relay.calls.money.tool_money import ToolMoney, reserve_tool_money
 from relay.calls.own_request import TenantRequest
 from relay.calls.tenants.caller import Caller
 from relay.calls.tool_use.message_admission import BUSY_SECONDS, seat_at
+from relay.calls.tool_use.resumption.call_ids import CallIds
+from relay.calls.tool_use.resumption.kept_calls import CallHolder, CallShare
 from relay.calls.tool_use.tool_call import AnswerReader, ToolCall
 from relay.calls.tool_use.tool_record import ToolRecord
 from relay.dialect.endpoints import MCP_LABEL
@@ -42,10 +44,31 @@ def retry_field(seconds: float) -> bytes:
     return b"retry-after: %d\r\n" % max(1, math.ceil(seconds))
 
 
-class AnsweringRequest(TenantRequest, AnswerReader):
-    """A request that is answered with messages of the protocol. Its era is that of its errors."""
+def error_answer(
+    error: ProtocolError, retry_after_seconds: float | None = None
+) -> tuple[int, bytes, bytes]:
+    """Returns status, fields and body of an error without an id."""
+    retry = b"" if retry_after_seconds is None else retry_field(retry_after_seconds)
+    return error.status(Era.LEGACY), own_responses.JSON + retry, error.body("", Era.LEGACY)
 
-    __slots__ = ("_call", "_era", "_id_text", "_message", "_record", "_seat", "_streams")
+
+class AnsweringRequest(TenantRequest, AnswerReader, CallHolder):
+    """A request that is answered with messages of the protocol. Its era is that of its errors.
+
+    From its first event with an id on, a client may go on with its stream in another request: what becomes of the call is then told to its share.
+    """
+
+    __slots__ = (
+        "_call",
+        "_era",
+        "_id_text",
+        "_ids",
+        "_message",
+        "_record",
+        "_seat",
+        "_share",
+        "_streams",
+    )
 
     def __init__(
         self, context: CallContext, connection: ClientConnection, request: Request
@@ -58,6 +81,8 @@ class AnsweringRequest(TenantRequest, AnswerReader):
         self._message: Message | None = None
         self._seat: Seat | None = None
         self._streams = False
+        self._ids: CallIds | None = None
+        self._share: CallShare | None = None
 
     def _pass_on(
         self,
@@ -72,9 +97,20 @@ class AnsweringRequest(TenantRequest, AnswerReader):
         auth = self._admitted(passed, caller, access)
         if auth is None:
             return
-        providers = self._context.providers
-        call = self._call = ToolCall(providers, access, passed, fields, seal, self, place)
+        call = self._call = self._call_of(passed, access, fields, seal, self, place)
         call.start(auth)
+
+    def _call_of(
+        self,
+        passed: Passed,
+        access: ToolAccess,
+        fields: bytes,
+        seal: StateSeal,
+        reader: AnswerReader,
+        place: int,
+    ) -> ToolCall:
+        """Returns the call that sends the message on, and tells the reader of its answer."""
+        return ToolCall(self._context.providers, access, passed, fields, seal, reader, place)
 
     def _admitted(self, passed: Passed, caller: Caller, access: ToolAccess) -> bytes | None:
         """Takes a seat at the message's server, within the limits, and returns the credential as a header line; None after an error was sent."""
@@ -128,26 +164,55 @@ class AnsweringRequest(TenantRequest, AnswerReader):
         is_same = still_passes(self._message, passed, tools.permissions, seal)
         return tools.permissions if is_same else None
 
+    def reached(self, server_id: str, retry_milliseconds: int, *, says_more: bool) -> None:
+        if self._ids is None:
+            return
+        self._ids.reached(server_id, retry_milliseconds)
+        mark = b"" if says_more else self._ids.mark()
+        if mark:
+            self._keep_call()
+            self._write(mark)
+
+    def resumed(self) -> None:
+        """Does nothing: the client has a stream already, or none for want of a message."""
+
     def message(self, text: str) -> None:
-        if not self._streams:
-            self._begin_stream()
-        self._writer.body(event(text))
-        self._writer.flush()
+        self._write(self._event(text))
 
     def answered(self, status: int, text: str, outcome: SaidOutcome) -> None:
         body = text.encode()
-        self._book(outcome, len(body))
         if not self._streams:
+            self._book(outcome, len(body))
             self.send(status, own_responses.JSON, body)
         else:
-            self._end_stream(text)
+            told = self._event(text)
+            self._book(outcome, len(body))
+            self._end_stream(told)
 
     def failed(self, error: ProtocolError) -> None:
         if not self._streams:
             self._send_error(error)
         else:
             self._book_refusal(error)
-            self._end_stream(error.body(self._id_text, self._era).decode())
+            self._end_stream(event(error.body(self._id_text, self._era).decode()))
+
+    def _event(self, text: str) -> bytes:
+        """Returns a message as an event, with an id where its client may go on after it."""
+        if self._ids is None:
+            return event(text)
+        told, has_id = self._ids.event(text)
+        if has_id:
+            self._keep_call()
+        return told
+
+    def _keep_call(self) -> None:
+        """Has the call kept for whoever goes on with it; there is one that may be."""
+
+    def _write(self, data: bytes) -> None:
+        if not self._streams:
+            self._begin_stream()
+        self._writer.body(data)
+        self._writer.flush()
 
     def _begin_stream(self) -> None:
         now = time.monotonic()
@@ -162,17 +227,27 @@ class AnsweringRequest(TenantRequest, AnswerReader):
             keep_alive=self._connection.keeps_alive(self.request, now),
         )
 
-    def _end_stream(self, text: str) -> None:
-        self._writer.body(event(text))
+    def _end_stream(self, told: bytes = b"") -> None:
+        if told:
+            self._writer.body(told)
         self._writer.end()
         self._finish(time.monotonic(), keep_alive=self._writer.keep_alive)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def client_gone(self) -> None:
-        self._book("cancelled")
+        if self._share is not None:
+            self._share.left()
+        else:
+            self._book("cancelled")
         self._drop_call()
         super().client_gone()
+
+    def taken_over(self) -> None:
+        self._share = self._record = None
+        self._drop_call()
+        if self._streams and not self._over:
+            self._end_stream()
 
     def crashed(self, error: Exception) -> None:
         self._book("crashed")
@@ -193,11 +268,15 @@ class AnsweringRequest(TenantRequest, AnswerReader):
             self._call.resume()
 
     def _book(self, outcome: ToolOutcome, answer_bytes: int = 0) -> None:
-        if self._record is not None:
+        if self._share is not None:
+            self._share.ended(outcome, answer_bytes)
+        elif self._record is not None:
             self._record.ended(outcome, answer_bytes, time.monotonic())
 
     def _book_refusal(self, error: ProtocolError) -> None:
-        if self._record is not None:
+        if self._share is not None:
+            self._share.refused(error)
+        elif self._record is not None:
             self._record.refused(error, time.monotonic())
 
     def _drop_call(self) -> None:
@@ -209,6 +288,7 @@ class AnsweringRequest(TenantRequest, AnswerReader):
         self._call = None
         # it may be large, and the connection may stay
         self._message = None
+        self._share = None
         if self._seat is not None:
             self._seat.leave()
             self._seat = None

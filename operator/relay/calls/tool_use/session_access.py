@@ -6,14 +6,18 @@ from typing import Final
 
 from relay.calls.call_context import CallContext
 from relay.calls.tenants.caller import Caller
+from relay.dialect.refusals import Refusal
 from relay.http.message import Request
 from relay.routing.snapshot import ToolAccess
 from relay.tools.permissions import Permissions
 from relay.tools.reading.protocol_errors import ProtocolError
-from relay.tools.sessions import PositionSeal, ServerSession, Session, SessionSeal
+from relay.tools.sealed.event_ids import CallPositionSeal, PositionSeal
+from relay.tools.sealed.sessions import ServerSession, Session, SessionSeal
 from relay_contract.document import TenantDocument
 
 SESSION_HEADER: Final = b"mcp-session-id"
+LAST_EVENT_HEADER: Final = b"last-event-id"
+STREAM_FIELDS: Final = b"accept: text/event-stream\r\n"
 _VERSION_HEADER: Final = b"mcp-protocol-version"
 MAX_NARROWED: Final = 16
 """Of all sets of servers that sessions may have begun with, so many permissions are kept: they are made again in milliseconds."""
@@ -67,6 +71,17 @@ def position_seal(
     )
 
 
+def call_position_seal(
+    request: Request, context: CallContext, caller: Caller, access: ToolAccess
+) -> CallPositionSeal:
+    """Returns the seal of ids in the streams of calls, in the session that the request names."""
+    return CallPositionSeal(
+        secret=secret_of(context, caller, access),
+        caller=holder_of(caller),
+        session=request.fields[SESSION_HEADER].decode("latin-1"),
+    )
+
+
 def session_of(
     request: Request, context: CallContext, caller: Caller, access: ToolAccess
 ) -> Session | ProtocolError:
@@ -104,11 +119,32 @@ def permissions_in(session: Session, tenant: TenantDocument, access: ToolAccess)
     return narrowed
 
 
+def session_and_access(
+    request: Request, context: CallContext, caller: Caller
+) -> tuple[Session, ToolAccess] | Refusal | ProtocolError:
+    """Returns the session of a request without a message, and what it may reach, or why there is none."""
+    access = caller.snapshot.tools
+    if access is None:
+        return Refusal.unknown_url
+    if is_of_a_page(request):
+        return ProtocolError.forbidden_origin
+    session = session_of(request, context, caller, access)
+    return session if isinstance(session, ProtocolError) else (session, access)
+
+
 def session_fields(server: ServerSession) -> bytes:
     """Renders the fields of a message inside a session at a server."""
     return version_field(server.version) + (
         b"mcp-session-id: %b\r\n" % server.id.encode() if server.id else b""
     )
+
+
+def bodiless_request(method: bytes, head: bytes, fields: bytes, position: str = "") -> bytes:
+    """Renders a request without a body. head begins one by POST; position is the id after which a stream goes on, empty without one."""
+    lines = [method, head.removeprefix(b"POST"), fields]
+    if position:
+        lines.append(b"%b: %b\r\n" % (LAST_EVENT_HEADER, position.encode()))
+    return b"".join([*lines, b"\r\n"])
 
 
 def version_field(version: str) -> bytes:

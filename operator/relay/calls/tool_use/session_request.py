@@ -7,9 +7,13 @@ from relay.calls import own_responses
 from relay.calls.call_context import CallContext
 from relay.calls.tenants.caller import Caller
 from relay.calls.tool_use.message_admission import BUSY_SECONDS, seat_at, within_rate
+from relay.calls.tool_use.resumption.call_ids import CallIds
+from relay.calls.tool_use.resumption.kept_calls import KeptCalls
+from relay.calls.tool_use.resumption.resumable_call import ResumableCall
 from relay.calls.tool_use.server_exchange import RoundReader, ServerExchange, ServerRound
 from relay.calls.tool_use.session_access import (
     SESSION_HEADER,
+    call_position_seal,
     permissions_in,
     session_fields,
     session_of,
@@ -18,10 +22,11 @@ from relay.calls.tool_use.session_access import (
 )
 from relay.calls.tool_use.single_calls.call_memory import CallMemory
 from relay.calls.tool_use.single_calls.repeatable_request import RepeatableRequest
+from relay.calls.tool_use.tool_call import AnswerReader, ToolCall
 from relay.http.downstream import ClientConnection
 from relay.http.message import Request
 from relay.routing.snapshot import ToolAccess
-from relay.tools.decisions import Decision, Own, Passed
+from relay.tools.decisions import MULTI_ROUND, Decision, Own, Passed
 from relay.tools.discovery import result_body
 from relay.tools.gate import Gate
 from relay.tools.handshake import (
@@ -37,14 +42,18 @@ from relay.tools.reading.eras import Era
 from relay.tools.reading.messages import Kind, Message
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import StateSeal
+from relay.tools.sealed.event_ids import MARKED_SINCE, CallPosition
+from relay.tools.sealed.sealing import NONCE_BYTES
+from relay.tools.sealed.sessions import ServerSession, Session, is_session_id
 from relay.tools.server_requests import unmarked
-from relay.tools.sessions import NONCE_BYTES, ServerSession, Session, is_session_id
 
 RELEASE: Final = "1"
 """The version that clients are told: that of this path, not of the software."""
 _INITIALIZE: Final = "initialize"
 _SET_LEVEL: Final = "logging/setLevel"
 _PROGRESS: Final = "notifications/progress"
+_READ: Final = "resources/read"
+_EVENTS: Final = b"text/event-stream"
 _MESSAGE: Final = (
     b"content-type: application/json\r\naccept: application/json, text/event-stream\r\n"
 )
@@ -53,7 +62,14 @@ _MESSAGE: Final = (
 class SessionRequest(RepeatableRequest, RoundReader):
     """One message of a session, or the one that begins it."""
 
-    __slots__ = ("_access", "_began_by", "_round", "_wants_result")
+    __slots__ = (
+        "_access",
+        "_began_by",
+        "_kept",
+        "_round",
+        "_session",
+        "_wants_result",
+    )
 
     def __init__(
         self,
@@ -61,8 +77,11 @@ class SessionRequest(RepeatableRequest, RoundReader):
         connection: ClientConnection,
         request: Request,
         memory: CallMemory,
+        kept: KeptCalls,
     ) -> None:
         super().__init__(context, connection, request, memory)
+        self._kept = kept
+        self._session: Session | None = None
         self._access: ToolAccess | None = None
         self._began_by: Message | None = None
         self._round: ServerRound | None = None
@@ -102,8 +121,57 @@ class SessionRequest(RepeatableRequest, RoundReader):
         if place < 0:
             self._send_error(ProtocolError.server_unavailable)
             return
+        self._session = session
+        self._name_events(passed, place, session, caller, access)
         fields = _MESSAGE + session_fields(session.servers[place])
         self._pass_on(passed, caller, access, seal, fields, place)
+
+    def _name_events(
+        self,
+        passed: Passed,
+        place: int,
+        session: Session,
+        caller: Caller,
+        access: ToolAccess,
+    ) -> None:
+        """Has the events of a call's stream named, if its server names them and its client takes a stream. Of lists nothing is lost by asking again."""
+        message = self._message
+        if message is None or passed.permitted is None or message.method not in MULTI_ROUND:
+            return
+        position = CallPosition(
+            worker=self._kept.worker,
+            call=passed.question.call_id,
+            place=place,
+            server=passed.server,
+            method=message.method,
+            name=message.params["uri" if message.method == _READ else "name"],
+            own_name=passed.name,
+            id_text=message.id_text,
+            server_id="",
+        )
+        if _EVENTS in self.request.fields.get(b"accept", b"").lower():
+            seal = call_position_seal(self.request, self._context, caller, access)
+            self._ids = CallIds(seal, position, marks=session.version >= MARKED_SINCE)
+
+    def _call_of(
+        self,
+        passed: Passed,
+        access: ToolAccess,
+        fields: bytes,
+        seal: StateSeal,
+        reader: AnswerReader,
+        place: int,
+    ) -> ToolCall:
+        session, providers = self._session, self._context.providers
+        if session is None:
+            return super()._call_of(passed, access, fields, seal, reader, place)
+        server = session.servers[place]
+        return ResumableCall(providers, access, passed, fields, seal, reader, place, server)
+
+    def _keep_call(self) -> None:
+        ids, record, caller = self._ids, self._record, self.caller
+        if self._share is None and ids is not None and record is not None and caller is not None:
+            self._share = self._kept.keep(ids.call, record, caller, self)
 
     def _act(
         self, message: Message, decision: Decision, session: Session, access: ToolAccess

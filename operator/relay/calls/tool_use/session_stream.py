@@ -7,19 +7,20 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from relay.calls import own_responses
 from relay.calls.call_context import CallContext
 from relay.calls.own_request import TenantRequest
 from relay.calls.tenants.caller import Caller
-from relay.calls.tool_use.answering import COMMENT, STREAM_HEADERS, retry_field
+from relay.calls.tool_use.answering import COMMENT, STREAM_HEADERS, error_answer
 from relay.calls.tool_use.message_admission import TooMany, with_seats
 from relay.calls.tool_use.server_exchange import RoundReader, ServerExchange, ServerRound
 from relay.calls.tool_use.server_stream import ServerStream, StreamReader
 from relay.calls.tool_use.session_access import (
-    is_of_a_page,
+    LAST_EVENT_HEADER,
+    STREAM_FIELDS,
+    bodiless_request,
     position_seal,
+    session_and_access,
     session_fields,
-    session_of,
 )
 from relay.dialect.endpoints import MCP_LABEL
 from relay.dialect.refusals import Refusal
@@ -29,20 +30,19 @@ from relay.routing.snapshot import ToolAccess
 from relay.tools.answers import may_pass
 from relay.tools.permissions import ListKind, Permissions
 from relay.tools.reading.eras import Era
-from relay.tools.reading.event_stream import Event, id_line
+from relay.tools.reading.event_stream import Event, mark
 from relay.tools.reading.event_stream import event as event_of
 from relay.tools.reading.messages import SERVER_BOUNDS, Kind, Message, read_message
 from relay.tools.reading.protocol_errors import ProtocolError
+from relay.tools.sealed.event_ids import MARKED_SINCE, PositionSeal, is_server_id
+from relay.tools.sealed.sealing import NONCE_BYTES
+from relay.tools.sealed.sessions import Session
 from relay.tools.seats import Seat
 from relay.tools.server_requests import marked
-from relay.tools.sessions import NONCE_BYTES, PositionSeal, Session, is_server_id
 
 TICK_SECONDS: Final = 1.0
 NOWHERE: Final[Mapping[int, str]] = MappingProxyType({})
 """Of requests that begin no stream, or begin it anew."""
-_LAST_EVENT: Final = b"last-event-id"
-_MARKED_SINCE: Final = "2025-11-25"
-"""The revision since which clients know events without data."""
 _CHANGED: Final = {
     ListKind.TOOLS: "notifications/tools/list_changed",
     ListKind.PROMPTS: "notifications/prompts/list_changed",
@@ -88,36 +88,36 @@ class SessionStream(TenantRequest, StreamReader):
         self._timer: asyncio.TimerHandle | None = None
 
     def tell(self, caller: Caller) -> None:
-        opened = _opened(self.request, self._context, caller)
+        opened = session_and_access(self.request, self._context, caller)
         if isinstance(opened, Refusal):
             self.refuse(opened)
         elif isinstance(opened, ProtocolError):
-            self.send(*_error_answer(opened))
+            self.send(*error_answer(opened))
         else:
             session, access = opened
             self._permissions = access.permissions
-            self._marks = session.version >= _MARKED_SINCE
+            self._marks = session.version >= MARKED_SINCE
             if not self._takes_up(caller, access):
-                self.send(*_error_answer(ProtocolError.unknown_event))
+                self.send(*error_answer(ProtocolError.unknown_event))
                 return
             requests = _requests(
                 self._context,
                 session,
                 access,
                 b"GET",
-                b"accept: text/event-stream\r\n",
+                STREAM_FIELDS,
                 self._positions,
             )
             seated = with_seats(caller, caller.tenant.tool_seats.streams, requests)
             if isinstance(seated, list):
                 self._start(session, access, seated)
             else:
-                self.send(*_error_answer(seated.error, seated.retry_after_seconds))
+                self.send(*error_answer(seated.error, seated.retry_after_seconds))
 
     def _takes_up(self, caller: Caller, access: ToolAccess) -> bool:
         """Returns whether the stream begins, or goes on where an id of this session's says that it was."""
         seal = self._position_seal = position_seal(self.request, self._context, caller, access)
-        given = [value for name, value in self.request.headers if name == _LAST_EVENT]
+        given = [value for name, value in self.request.headers if name == LAST_EVENT_HEADER]
         if not given:
             return True
         positions = seal.opened(given[0].decode("latin-1")) if len(given) == 1 else None
@@ -195,7 +195,7 @@ class SessionStream(TenantRequest, StreamReader):
         """Tells the client how far the stream has come, for it to go on from there."""
         event_id = self._event_id() if self._marks and self._writes and not self._over else ""
         if event_id:
-            self._write(id_line(event_id) + b"data: \n\n")
+            self._write(mark(event_id))
 
     def _event_id(self) -> str:
         seal = self._position_seal
@@ -229,7 +229,7 @@ class SessionStream(TenantRequest, StreamReader):
         caller = self.caller_now()
         if caller is None:
             return False
-        opened = _opened(self.request, self._context, caller)
+        opened = session_and_access(self.request, self._context, caller)
         if isinstance(opened, Refusal | ProtocolError):
             return False
         _, access = opened
@@ -280,7 +280,7 @@ class SessionStream(TenantRequest, StreamReader):
         self._drop()
         if not self._writes and self._resumes:
             # no server goes on where it was
-            self.send(*_error_answer(ProtocolError.unknown_event))
+            self.send(*error_answer(ProtocolError.unknown_event))
             return
         if not self._writes:
             self.refuse(Refusal.method_not_allowed, fields=b"allow: POST, DELETE\r\n")
@@ -312,18 +312,18 @@ class SessionEnd(TenantRequest, RoundReader):
         self._round: ServerRound | None = None
 
     def tell(self, caller: Caller) -> None:
-        opened = _opened(self.request, self._context, caller)
+        opened = session_and_access(self.request, self._context, caller)
         if isinstance(opened, Refusal):
             self.refuse(opened)
             return
         if isinstance(opened, ProtocolError):
-            self.send(*_error_answer(opened))
+            self.send(*error_answer(opened))
             return
         session, access = opened
         requests = _requests(self._context, session, access, b"DELETE", b"")
         seated = with_seats(caller, caller.tenant.tool_seats.rounds, requests)
         if isinstance(seated, TooMany):
-            self.send(*_error_answer(seated.error, seated.retry_after_seconds))
+            self.send(*error_answer(seated.error, seated.retry_after_seconds))
             return
         exchanges = [
             ServerExchange(
@@ -341,7 +341,7 @@ class SessionEnd(TenantRequest, RoundReader):
     def round_ended(self, exchanges: list[ServerExchange]) -> None:
         self._round = None
         if exchanges and all(exchange.status == 404 for exchange in exchanges):
-            self.send(*_error_answer(ProtocolError.unknown_session))
+            self.send(*error_answer(ProtocolError.unknown_session))
         else:
             self.send(204, b"", b"")
 
@@ -357,19 +357,6 @@ class SessionEnd(TenantRequest, RoundReader):
         if self._round is not None:
             self._round.abort()
             self._round = None
-
-
-def _opened(
-    request: Request, context: CallContext, caller: Caller
-) -> tuple[Session, ToolAccess] | Refusal | ProtocolError:
-    """Returns the request's session and what it may reach, or why there is none."""
-    access = caller.snapshot.tools
-    if access is None:
-        return Refusal.unknown_url
-    if is_of_a_page(request):
-        return ProtocolError.forbidden_origin
-    session = session_of(request, context, caller, access)
-    return session if isinstance(session, ProtocolError) else (session, access)
 
 
 def _requests(
@@ -388,17 +375,11 @@ def _requests(
     for place, one in enumerate(session.servers):
         auth = context.providers.auth_line(access.upstreams[one.server])
         if auth is not None:
-            head = method + access.heads[one.server].removeprefix(b"POST")
-            head += auth + session_fields(one) + fields
-            if place in positions:
-                head += b"%b: %b\r\n" % (_LAST_EVENT, positions[place].encode())
-            requests.append((one.server, head + b"\r\n"))
+            request = bodiless_request(
+                method,
+                access.heads[one.server],
+                auth + session_fields(one) + fields,
+                positions.get(place, ""),
+            )
+            requests.append((one.server, request))
     return requests
-
-
-def _error_answer(
-    error: ProtocolError, retry_after_seconds: float | None = None
-) -> tuple[int, bytes, bytes]:
-    """Returns status, fields and body of an error without an id."""
-    retry = b"" if retry_after_seconds is None else retry_field(retry_after_seconds)
-    return error.status(Era.LEGACY), own_responses.JSON + retry, error.body("", Era.LEGACY)

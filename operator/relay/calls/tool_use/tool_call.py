@@ -36,6 +36,17 @@ class AnswerReader(ABC):
         """Returns what the caller may use now, for what its server says; None if it could not make this request any more."""
 
     @abstractmethod
+    def reached(self, server_id: str, retry_milliseconds: int, *, says_more: bool) -> None:
+        """Takes how far the server's stream has come, by the id that it names, empty without one; the reader may go on from there.
+
+        It comes before what the event says, if it says anything. retry_milliseconds is -1 where the server names no time to wait.
+        """
+
+    @abstractmethod
+    def resumed(self) -> None:
+        """Takes that the server goes on with the stream that was asked for."""
+
+    @abstractmethod
     def message(self, text: str) -> None:
         """Takes a message on the way to the answer."""
 
@@ -182,9 +193,13 @@ class ToolCall(ServerReceiver):
 
     def _take_event(self, event: Event) -> None:
         message = read_message(event.data, SERVER_BOUNDS)
-        if not isinstance(message, Message):
+        if isinstance(message, Message):
+            self._take_said(message)
+        else:
             self._fail(ProtocolError.invalid_answer)
-        elif message.kind is Kind.RESPONSE:
+
+    def _take_said(self, message: Message) -> None:
+        if message.kind is Kind.RESPONSE:
             self._take_answer(message)
         else:
             self._take_message(message)

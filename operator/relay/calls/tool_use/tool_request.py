@@ -9,6 +9,8 @@ from relay.calls.path_table import HandlerFactory
 from relay.calls.tenants.caller import Caller
 from relay.calls.tool_use.answering import COMMENT
 from relay.calls.tool_use.message_admission import TooMany, with_seats
+from relay.calls.tool_use.resumption.kept_calls import KeptCalls
+from relay.calls.tool_use.resumption.resumed_request import ResumedRequest, is_of_a_call
 from relay.calls.tool_use.server_stream import ServerStream
 from relay.calls.tool_use.session_access import holder_of, is_of_a_page, secret_of
 from relay.calls.tool_use.session_request import RELEASE, SessionRequest
@@ -52,8 +54,9 @@ class ToolRequest(SessionRequest, ListeningReader):
         connection: ClientConnection,
         request: Request,
         memory: CallMemory,
+        kept: KeptCalls,
     ) -> None:
-        super().__init__(context, connection, request, memory)
+        super().__init__(context, connection, request, memory, kept)
         self._subscription: SubscriptionStream | None = None
         # one that was not can be told nothing by it
         self._was_kept_alive = False
@@ -225,18 +228,21 @@ class ToolRequest(SessionRequest, ListeningReader):
 class ToolRequests(HandlerFactory):
     """Makes the handlers of requests for tools."""
 
-    __slots__ = ("_context", "_memory")
+    __slots__ = ("_context", "_kept", "_memory")
 
-    def __init__(self, context: CallContext, memory: CallMemory) -> None:
+    def __init__(self, context: CallContext, memory: CallMemory, kept: KeptCalls) -> None:
         self._context = context
         self._memory = memory
+        self._kept = kept
 
     def handler(self, connection: ClientConnection, request: Request) -> RequestHandler:
+        if request.method == b"GET" and is_of_a_call(request):
+            return ResumedRequest(self._context, connection, request, self._kept)
         if request.method == b"GET":
             return SessionStream(self._context, connection, request)
         if request.method == b"DELETE":
             return SessionEnd(self._context, connection, request)
-        return ToolRequest(self._context, connection, request, self._memory)
+        return ToolRequest(self._context, connection, request, self._memory, self._kept)
 
 
 def _unfit(request: Request) -> ProtocolError | None:

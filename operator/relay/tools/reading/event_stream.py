@@ -3,6 +3,7 @@
 from typing import Final, NamedTuple
 
 _BOM: Final = b"\xef\xbb\xbf"
+_MAX_DIGITS: Final = 9
 
 
 class Event(NamedTuple):
@@ -17,7 +18,10 @@ class EventTooLarge(Exception):
 
 
 class EventReader:
-    """Collects what arrives until an event is whole. max_bytes bounds one event; with_ids tells of events that only name an id too."""
+    """Collects what arrives until an event is whole. max_bytes bounds one event; with_ids tells of events that only name an id too.
+
+    retry_milliseconds is how long the stream says to wait before it is opened again; -1 while it says nothing.
+    """
 
     __slots__ = (
         "_buffer",
@@ -29,6 +33,7 @@ class EventReader:
         "_started",
         "_told_id",
         "_with_ids",
+        "retry_milliseconds",
     )
 
     def __init__(self, max_bytes: int, *, with_ids: bool = False) -> None:
@@ -40,6 +45,7 @@ class EventReader:
         self._size = 0
         self._ended_with_cr = False
         self._started = False
+        self.retry_milliseconds = -1
 
     def feed(self, data: bytes) -> list[Event]:
         """Returns the events that are whole now; raises EventTooLarge. Comments and other fields are dropped."""
@@ -81,7 +87,13 @@ class EventReader:
             self._data.append(value.removeprefix(b" "))
         elif name == b"id" and b"\0" not in value:
             self._id = value.removeprefix(b" ").decode("latin-1")
+        elif name == b"retry":
+            self._take_retry(value.removeprefix(b" "))
         return None
+
+    def _take_retry(self, value: bytes) -> None:
+        if value.isdigit() and len(value) <= _MAX_DIGITS:
+            self.retry_milliseconds = int(value)
 
     def _ended(self) -> Event | None:
         data, self._data = self._data, []
@@ -101,6 +113,16 @@ def event(text: str, event_id: str = "") -> bytes:
         + b"".join(b"data: %b\n" % line for line in text.encode().splitlines())
         + b"\n"
     )
+
+
+def mark(event_id: str) -> bytes:
+    """Returns an event that says nothing but its id."""
+    return id_line(event_id) + b"data: \n\n"
+
+
+def retry_line(milliseconds: int) -> bytes:
+    """Returns the line that says how long to wait before the stream is opened again."""
+    return b"retry: %d\n" % milliseconds
 
 
 def id_line(event_id: str) -> bytes:

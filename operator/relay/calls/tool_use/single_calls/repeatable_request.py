@@ -12,7 +12,6 @@ from relay.calls.tool_use.message_admission import BUSY_SECONDS
 from relay.calls.tool_use.session_access import holder_of
 from relay.calls.tool_use.single_calls.call_memory import CallMemory, ClaimTicket, VerdictReader
 from relay.calls.tool_use.single_calls.single_call import SingleCall
-from relay.calls.tool_use.tool_call import ToolCall
 from relay.http.downstream import ClientConnection
 from relay.http.message import Request
 from relay.routing.snapshot import ToolAccess
@@ -152,10 +151,11 @@ class RepeatableRequest(AnsweringRequest, VerdictReader):
         self._single = SingleCall(
             ticket, self, self._context.exceptions, sending.access.permissions
         )
-        call = ToolCall(
-            self._context.providers,
-            sending.access,
+        # a client that was cut off calls again: its stream has no ids to go on from
+        self._ids = None
+        call = self._call_of(
             sending.passed,
+            sending.access,
             sending.fields,
             sending.seal,
             self._single,

@@ -93,6 +93,12 @@ class SingleCall(AnswerReader):
             else self._reader.permissions_for(passed, seal)
         )
 
+    def reached(self, server_id: str, retry_milliseconds: int, *, says_more: bool) -> None:
+        """Does nothing: whoever is cut off makes the call again."""
+
+    def resumed(self) -> None:
+        """Does nothing: the call goes on by itself."""
+
     def message(self, text: str) -> None:
         if self._reader is not None:
             self._reader.message(text)

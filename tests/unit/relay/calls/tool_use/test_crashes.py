@@ -31,6 +31,12 @@ class Failing(AnswerReader, RoundReader):
     def permissions_for(self, passed: Passed, seal: StateSeal) -> Permissions | None:
         return PERMISSIONS
 
+    def reached(self, server_id: str, retry_milliseconds: int, *, says_more: bool) -> None:
+        raise RuntimeError("reached")
+
+    def resumed(self) -> None:
+        raise RuntimeError("resumed")
+
     def message(self, text: str) -> None:
         raise RuntimeError("message")
 

@@ -9,7 +9,7 @@ from relay.routing.snapshot import ToolAccess
 from relay.tools.chat.chat_policy import ChatPolicy
 from relay.tools.permissions import ListKind
 from relay.tools.reading.eras import ERAS
-from relay.tools.sessions import ServerSession, Session
+from relay.tools.sealed.sessions import ServerSession, Session
 from relay_contract.tools.tool_server import ToolServer
 
 TENANT = document(

@@ -60,6 +60,24 @@ def test_an_event_without_data_is_none() -> None:
     assert found == [Event(b"", "1"), Event(b"", "2"), Event(b"{}", "3"), Event(b"1", "3")]
 
 
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        (b"data: 1\n\n", -1),
+        (b"retry: 3000\ndata: 1\n\n", 3000),
+        (b"retry:0\n\n", 0),
+        (b"retry: 5\n\nretry: 7\n\n", 7),
+        (b"retry: 5\nretry: soon\nretry: -1\nretry: 1.5\nretry:\n\n", 5),
+        (b"retry: 9999999999\n\n", -1),
+        ("retry: \u0663\n\n".encode(), -1),
+    ],
+)
+def test_a_stream_says_how_long_to_wait(stream: bytes, expected: int) -> None:
+    reader = EventReader(1000)
+    reader.feed(stream)
+    assert reader.retry_milliseconds == expected
+
+
 def test_an_event_that_is_not_ended_is_none() -> None:
     assert read(b"data: {}\n", []) == []
     assert read(b"data:{}\n\nevent: x\n\ndata: 1", []) == [b"{}"]

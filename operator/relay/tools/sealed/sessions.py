@@ -4,29 +4,16 @@ A relay keeps none. The id that a client gets is, sealed, what the relay has to 
 Every worker and pod can go on with it, only its time bounds it, and one that was sealed for another tenant or key does not open.
 """
 
-import base64
-import binascii
-import hashlib
-import hmac
 import json
-from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from relay.tools.sealed.sealing import key_for, opened_text, sealed_text
 
 LIFETIME_SECONDS: Final = 24 * 60 * 60
 MAX_SESSION_CHARACTERS: Final = 8192
 """Of the id that a client sends in a header."""
 MAX_SERVER_SESSION_CHARACTERS: Final = 1024
-NONCE_BYTES: Final = 12
-"""NIST SP 800-38D, section 8.2."""
-MAX_EVENT_ID_CHARACTERS: Final = 4096
-"""Of the id of an event that a client sends in a header."""
-MAX_SERVER_ID_CHARACTERS: Final = 256
-"""Of the id of an event that a server is shown again."""
 _KEY_PURPOSE: Final = b"relay session id v1"
-_EVENT_PURPOSE: Final = b"relay event id v1"
 
 
 class ServerSession(NamedTuple):
@@ -68,7 +55,7 @@ class SessionSeal:
     __slots__ = ("_caller", "_key", "_now")
 
     def __init__(self, *, secret: bytes, caller: str, now: float) -> None:
-        self._key = hmac.new(secret, _KEY_PURPOSE, hashlib.sha256).digest() if secret else b""
+        self._key = key_for(_KEY_PURPOSE, secret)
         self._caller = caller.encode()
         self._now = int(now)
 
@@ -83,18 +70,15 @@ class SessionSeal:
             [list(one) for one in session.servers],
         ]
         plain = json.dumps(content, separators=(",", ":")).encode()
-        sealed = nonce + AESGCM(self._key).encrypt(nonce, plain, self._caller)
-        text = base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+        text = sealed_text(self._key, plain, self._caller, nonce)
         return text if len(text) <= MAX_SESSION_CHARACTERS else None
 
     def opened(self, sealed: str) -> Session | None:
         """Returns the session; None for an id that was not sealed for this caller, or is too old."""
-        if not self._key or len(sealed) > MAX_SESSION_CHARACTERS or not sealed.isascii():
+        if len(sealed) > MAX_SESSION_CHARACTERS:
             return None
-        try:
-            raw = base64.b64decode(sealed + "=" * (-len(sealed) % 4), altchars=b"-_", validate=True)
-            plain = AESGCM(self._key).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], self._caller)
-        except (binascii.Error, ValueError, InvalidTag):
+        plain = opened_text(self._key, sealed, self._caller)
+        if plain is None:
             return None
         expiry, version, granted, servers = json.loads(plain)
         if self._now >= expiry:
@@ -110,50 +94,6 @@ def is_session_id(text: str) -> bool:
     """Returns whether a server may name a session so: visible ASCII."""
     return (
         len(text) <= MAX_SERVER_SESSION_CHARACTERS
-        and text.isascii()
-        and text.isprintable()
-        and " " not in text
-    )
-
-
-class PositionSeal:
-    """Seals and opens how far a session's stream has come at each server, as the id of an event (MCP 2025-11-25, basic/transports, Resumability).
-
-    It is one session's of one caller: in another it opens nothing, and no server is shown an id that it did not give there. secret is that
-    of the session's own seal; while it is empty nothing is sealed.
-    """
-
-    __slots__ = ("_bound", "_key")
-
-    def __init__(self, *, secret: bytes, caller: str, session: str) -> None:
-        self._key = hmac.new(secret, _EVENT_PURPOSE, hashlib.sha256).digest() if secret else b""
-        self._bound = json.dumps([caller, session]).encode()
-
-    def sealed(self, positions: Mapping[int, str], nonce: bytes) -> str:
-        """Returns the id of an event that was reached with these ids, by the servers' places; empty where there can be none."""
-        if not self._key or not positions:
-            return ""
-        plain = json.dumps(list(positions.items()), separators=(",", ":")).encode()
-        sealed = nonce + AESGCM(self._key).encrypt(nonce, plain, self._bound)
-        text = base64.urlsafe_b64encode(sealed).decode().rstrip("=")
-        return text if len(text) <= MAX_EVENT_ID_CHARACTERS else ""
-
-    def opened(self, sealed: str) -> dict[int, str] | None:
-        """Returns the servers' ids by their places; None of an id that was not sealed for this session."""
-        if not self._key or len(sealed) > MAX_EVENT_ID_CHARACTERS or not sealed.isascii():
-            return None
-        try:
-            raw = base64.b64decode(sealed + "=" * (-len(sealed) % 4), altchars=b"-_", validate=True)
-            plain = AESGCM(self._key).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], self._bound)
-        except (binascii.Error, ValueError, InvalidTag):
-            return None
-        return dict(json.loads(plain))
-
-
-def is_server_id(text: str) -> bool:
-    """Returns whether a server may be shown this id again in a header: visible ASCII."""
-    return (
-        0 < len(text) <= MAX_SERVER_ID_CHARACTERS
         and text.isascii()
         and text.isprintable()
         and " " not in text

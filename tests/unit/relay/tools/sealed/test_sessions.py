@@ -8,10 +8,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.tools.sessions import (
+from relay.tools.sealed.sealing import NONCE_BYTES
+from relay.tools.sealed.sessions import (
     LIFETIME_SECONDS,
     MAX_SERVER_SESSION_CHARACTERS,
-    NONCE_BYTES,
     ServerSession,
     Session,
     SessionSeal,

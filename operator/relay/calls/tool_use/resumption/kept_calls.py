@@ -1,0 +1,377 @@
+"""The calls of a worker whose streams clients may go on with: whichever request tells of one, and whichever worker has it, it has one record.
+
+The record stays in the worker where the call began, which decides who tells of it: the request that came last. Other workers of the pod ask
+it through the supervisor; another pod knows nothing of it.
+"""
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from mypy_extensions import trait
+
+from relay.calls.tenants.caller import Caller
+from relay.calls.tool_use.session_access import holder_of
+from relay.calls.tool_use.tool_record import ToolRecord
+from relay.random_ids import random_id
+from relay.tools.reading.protocol_errors import ProtocolError
+from relay.tools.seats import SharedSeats
+from relay_contract.billing.tool_call import ToolOutcome
+
+KEPT_SECONDS: Final = 120.0
+"""For a call that no client reads: then it is booked as cancelled, and cannot be gone on with any more."""
+MOST_KEPT: Final = 64
+"""Of a tenant's calls that no client reads; its keys share them as they share seats."""
+MOST_ANSWERED: Final = 64
+"""Of a key's calls that were answered to the end: an answer that got lost on its way can be told again."""
+CLAIM_SECONDS: Final = 2.0
+"""For another worker's word on a call of its own."""
+_ANSWERED: Final = frozenset({"ok", "tool_error", "protocol_error"})
+"""Ends of calls whose answer may be told again: what else is booked as costs nothing, and one that is had later would be free."""
+_SEPARATOR: Final = "."
+
+
+@trait
+class CallHolder(ABC):
+    """Tells a client of a call."""
+
+    @abstractmethod
+    def taken_over(self) -> None:
+        """Lets the call go: a later request of its caller's goes on with it."""
+
+
+@trait
+class ClaimReader(CallHolder):
+    """Waits for the word on a call that it is to go on with, and tells of it from then on."""
+
+    @abstractmethod
+    def claimed(self, share: "CallShare | None", *, is_known: bool) -> None:
+        """Takes whether the call can be gone on with, and what its end is to be told; None where it is booked already."""
+
+    @abstractmethod
+    def crashed(self, error: Exception) -> None:
+        """Takes an exception in the handling of that."""
+
+
+@trait
+class CallShare(ABC):
+    """Takes what becomes of a call; what comes after its end, or after another request took it over, is nothing."""
+
+    @abstractmethod
+    def ended(self, outcome: ToolOutcome, answer_bytes: int = 0) -> None:
+        """Takes the end of the call."""
+
+    @abstractmethod
+    def refused(self, error: ProtocolError) -> None:
+        """Takes the end of a call that was answered with an error of the relay's."""
+
+    @abstractmethod
+    def left(self) -> None:
+        """Takes that no client reads the call any more."""
+
+
+class KeptCall:
+    """A call that began in this worker. Until `_let_go` it has an end to come; reader and worker say who tells of it."""
+
+    __slots__ = (
+        "_calls",
+        "_is_parked",
+        "_key",
+        "_keys",
+        "_left_at",
+        "_record",
+        "_room",
+        "_timer",
+        "id",
+        "name",
+        "reader",
+        "worker",
+    )
+
+    def __init__(
+        self, calls: "KeptCalls", call: str, record: ToolRecord, caller: Caller, holder: CallHolder
+    ) -> None:
+        tenant = caller.snapshot.document.tenant
+        self._calls = calls
+        self._record = record
+        self._key = caller.key.name
+        self._keys = max(1, len(tenant.keys))
+        self._room = calls.room_of(tenant.uid)
+        self._is_parked = False
+        self._left_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self.id = call
+        self.name = holder_of(caller)
+        # whoever tells of it now: a request here, or one in the worker with this number
+        self.reader: CallHolder | None = holder
+        self.worker = -1
+
+    def ended(self, outcome: ToolOutcome, answer_bytes: int = 0) -> None:
+        """Books the call."""
+        # nobody waited for what was not told: a call ended for its client when that left
+        is_told = self.reader is not None or self.worker >= 0
+        ended_at = time.monotonic() if is_told else self._left_at
+        self._record.ended(outcome, answer_bytes, ended_at)
+        self._let_go(is_answered=outcome in _ANSWERED)
+
+    def refused(self, error: ProtocolError) -> None:
+        """Books a call that was answered with an error of the relay's."""
+        self._record.refused(error, time.monotonic())
+        self._let_go(is_answered=False)
+
+    def left(self) -> None:
+        """Waits for another request to go on with the call; books it where there is no room for one more, or when the time is up."""
+        self.reader, self.worker = None, -1
+        if self._is_parked:
+            return
+        self._left_at = time.monotonic()
+        if not self._room.has_room(self._key, parties=self._keys, most=MOST_KEPT):
+            self.ended("cancelled")
+            return
+        self._room.take(self._key)
+        self._is_parked = True
+        self._timer = asyncio.get_running_loop().call_later(KEPT_SECONDS, self.ended, "cancelled")
+
+    def taken(self, reader: CallHolder | None, worker: int = -1) -> None:
+        """Gives the call to another request: one here, or in the worker with this number."""
+        before, there = self.reader, self.worker
+        self.reader, self.worker = reader, worker
+        self._unpark()
+        if before is not None:
+            before.taken_over()
+        elif there >= 0:
+            self._calls.tell(there, "taken", self.id)
+
+    def _let_go(self, *, is_answered: bool) -> None:
+        self._unpark()
+        self.reader = None
+        self._calls.forget(self, is_answered=is_answered)
+
+    def _unpark(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._is_parked:
+            self._is_parked = False
+            self._room.give_back(self._key)
+
+
+class _HeldShare(CallShare):
+    """A call of this worker's, as long as it is this request that tells of it."""
+
+    __slots__ = ("_call", "_reader")
+
+    def __init__(self, call: KeptCall, reader: CallHolder) -> None:
+        self._call = call
+        self._reader = reader
+
+    def ended(self, outcome: ToolOutcome, answer_bytes: int = 0) -> None:
+        if self._call.reader is self._reader:
+            self._call.ended(outcome, answer_bytes)
+
+    def refused(self, error: ProtocolError) -> None:
+        if self._call.reader is self._reader:
+            self._call.refused(error)
+
+    def left(self) -> None:
+        if self._call.reader is self._reader:
+            self._call.left()
+
+
+class _LentShare(CallShare):
+    """A call of another worker's, which is told what becomes of it."""
+
+    __slots__ = ("_call", "_calls", "_worker")
+
+    def __init__(self, calls: "KeptCalls", worker: int, call: str) -> None:
+        self._calls = calls
+        self._worker = worker
+        self._call = call
+
+    def ended(self, outcome: ToolOutcome, answer_bytes: int = 0) -> None:
+        self._calls.give_back(self._worker, self._call, "ended", [outcome, answer_bytes])
+
+    def refused(self, error: ProtocolError) -> None:
+        self._calls.give_back(self._worker, self._call, "refused", [error.name])
+
+    def left(self) -> None:
+        self._calls.give_back(self._worker, self._call, "left", [])
+
+
+class _Claim:
+    """A question to another worker, until that answers or its time is up."""
+
+    __slots__ = ("call", "reader", "timer", "worker")
+
+    def __init__(
+        self, worker: int, call: str, reader: ClaimReader, timer: asyncio.TimerHandle
+    ) -> None:
+        self.worker = worker
+        self.call = call
+        self.reader = reader
+        self.timer = timer
+
+
+class KeptCalls:
+    """One per worker. send tells another worker of the pod, by its number, through the supervisor."""
+
+    __slots__ = (
+        "_answered",
+        "_calls",
+        "_claims",
+        "_instance",
+        "_lent",
+        "_number",
+        "_questions",
+        "_rooms",
+        "send",
+    )
+
+    def __init__(self) -> None:
+        self._number = 0
+        # no other process is this one, whatever its number
+        self._instance = random_id(16)
+        self._calls: dict[str, KeptCall] = {}
+        self._answered: dict[str, deque[str]] = {}
+        self._rooms: dict[str, SharedSeats] = {}
+        # calls of other workers that requests here tell of
+        self._lent: dict[str, CallHolder] = {}
+        self._claims: dict[int, _Claim] = {}
+        self._questions = 0
+        self.send: Callable[..., None] | None = None
+
+    def begin(self, number: int, send: Callable[..., None]) -> None:
+        """Takes the worker's number, and its way to the others."""
+        self._number = number
+        self.send = send
+
+    @property
+    def worker(self) -> str:
+        """What event ids say of whose call it is."""
+        return f"{self._number}{_SEPARATOR}{self._instance}"
+
+    def keep(self, call: str, record: ToolRecord, caller: Caller, holder: CallHolder) -> CallShare:
+        """Keeps a call from its first event with an id on, and returns what is told of its end."""
+        kept = self._calls[call] = KeptCall(self, call, record, caller, holder)
+        return _HeldShare(kept, holder)
+
+    def claim(self, worker: str, call: str, name: str, reader: ClaimReader) -> None:
+        """Lets a request go on with a call, whoever told of it before; worker is whose call it is, name whose the request is."""
+        if worker == self.worker:
+            kept, is_known = self._found(call, name)
+            if kept is not None:
+                kept.taken(reader)
+                reader.claimed(_HeldShare(kept, reader), is_known=True)
+            else:
+                reader.claimed(None, is_known=is_known)
+            return
+        number = worker.partition(_SEPARATOR)[0]
+        if self.send is None or not number.isdigit() or int(number) == self._number:
+            reader.claimed(None, is_known=False)
+            return
+        self._questions += 1
+        question, there = self._questions, int(number)
+        timer = asyncio.get_running_loop().call_later(CLAIM_SECONDS, self._claimed, question)
+        self._claims[question] = _Claim(there, call, reader, timer)
+        self.tell(there, "claim", call, [worker, name, question])
+
+    def stop(self) -> None:
+        """Books what no request here tells of any more: the process is about to end."""
+        for call in list(self._calls.values()):
+            if call.reader is None:
+                call.ended("cancelled" if call.worker < 0 else "unknown")
+
+    # -- of a call here --------------------------------------------------------------------------------------------
+
+    def room_of(self, tenant_uid: str) -> SharedSeats:
+        """Returns the room for calls of a tenant that no client reads."""
+        return self._rooms.setdefault(tenant_uid, SharedSeats())
+
+    def forget(self, call: KeptCall, *, is_answered: bool) -> None:
+        """Forgets a call that is over, but for its name where its answer was told."""
+        if self._calls.pop(call.id, None) is not None and is_answered:
+            answered = self._answered.setdefault(call.name, deque(maxlen=MOST_ANSWERED))
+            answered.append(call.id)
+
+    def _found(self, call: str, name: str) -> tuple[KeptCall | None, bool]:
+        """Returns a call of this holder's, None of one that is booked; and whether it is known."""
+        kept = self._calls.get(call)
+        if kept is not None and kept.name == name:
+            return kept, True
+        return None, call in self._answered.get(name, ())
+
+    # -- between workers -------------------------------------------------------------------------------------------
+
+    def tell(self, worker: int, what: str, call: str, said: list[Any] | None = None) -> None:
+        """Tells another worker something of a call."""
+        if self.send is not None:
+            self.send("kept_call", to=worker, what=what, call=call, said=said or [])
+
+    def give_back(self, worker: int, call: str, what: str, said: list[Any]) -> None:
+        """Tells another worker what became of its call."""
+        if self._lent.pop(call, None) is not None:
+            self.tell(worker, what, call, said)
+
+    def take_in(self, message: dict[str, Any]) -> None:
+        """Takes in what another worker says, or that it is gone."""
+        sender, what, call, said = message["by"], message["what"], message["call"], message["said"]
+        match what:
+            case "claim":
+                self._lend(sender, call, said)
+            case "found":
+                self._take_word(sender, call, said)
+            case "taken":
+                holder = self._lent.pop(call, None)
+                if holder is not None:
+                    holder.taken_over()
+            case "gone":
+                for kept in list(self._calls.values()):
+                    if kept.worker == sender:
+                        kept.left()
+            case _:
+                self._take_back(sender, what, call, said)
+
+    def _lend(self, sender: int, call: str, said: list[Any]) -> None:
+        worker, name, question = said
+        kept, is_known = self._found(call, name) if worker == self.worker else (None, False)
+        if kept is not None:
+            kept.taken(None, sender)
+        self.tell(sender, "found", call, [question, is_known, kept is not None])
+
+    def _take_word(self, sender: int, call: str, said: list[Any]) -> None:
+        question, is_known, is_shared = said
+        if question in self._claims:
+            self._claimed(question, is_known=is_known, is_shared=is_shared)
+        elif is_shared:
+            # its reader has waited long enough
+            self.tell(sender, "left", call)
+
+    def _take_back(self, sender: int, what: str, call: str, said: list[Any]) -> None:
+        kept = self._calls.get(call)
+        if kept is None or kept.worker != sender:
+            return
+        if what == "ended":
+            kept.ended(said[0], said[1])
+        elif what == "refused":
+            kept.refused(ProtocolError[said[0]])
+        else:
+            kept.left()
+
+    def _claimed(self, question: int, *, is_known: bool = False, is_shared: bool = False) -> None:
+        claim = self._claims.pop(question, None)
+        if claim is None:
+            return
+        claim.timer.cancel()
+        share = None
+        if is_shared:
+            share = _LentShare(self, claim.worker, claim.call)
+            self._lent[claim.call] = claim.reader
+        try:
+            claim.reader.claimed(share, is_known=is_known)
+        except (
+            Exception
+        ) as error:  # the reader's own fault: nobody above the channel ends its request
+            claim.reader.crashed(error)
