@@ -32,7 +32,10 @@ _FINANCE: Final = Grant(
     resources=_RESOURCES,
     tool_definitions=approved(tool("read_invoice"), tool("list_orders")),
     prompt_definitions=approved(prompt("summarise")),
-    resource_definitions=(ResourceDefinition(name="memo://rates", digest=WAITING),),
+    resource_definitions=(
+        ResourceDefinition(name="memo://rates", digest=WAITING),
+        ResourceDefinition(name="file:///reports/q3", digest=WAITING),
+    ),
 )
 _OTHERS: Final = Grant(
     server="hr",
@@ -84,6 +87,11 @@ CASES: Final = (
         title="resources/read, suspended",
         one=_read(_RESOURCES[1]),
         unknown=_read("memo://setar"),
+    ),
+    Case(
+        title="resources/read, suspended under a pattern",
+        one=_read("file:///reports/q3"),
+        unknown=_read("file:///stroper/q3"),
     ),
     Case(
         title="completion/complete of a prompt, denied",

@@ -60,13 +60,14 @@ class Permissions:
     """
 
     __slots__ = (
+        "_below",
         "_by_length",
+        "_digests",
         "_exact_resources",
         "_held",
         "_lengths",
         "_published",
         "_servers",
-        "_waiting_below",
         "prompts",
         "revision",
         "tools",
@@ -81,11 +82,13 @@ class Permissions:
         self._exact_resources: dict[str, Permitted] = {}
         self._by_length: dict[int, dict[str, Permitted]] = {}
         self._published: dict[tuple[ListKind, str], dict[str, Published]] = {}
-        self._held: dict[ListKind, dict[str, dict[str, str]]] = {
+        # no URI is of two servers, since no two grants cover the same
+        self._digests: dict[ListKind, dict[str, str]] = {
             ListKind.RESOURCES: {},
             ListKind.TEMPLATES: {},
         }
-        self._waiting_below: dict[str, dict[str, bool]] = {}
+        self._held: set[tuple[ListKind, str]] = set()
+        self._below: dict[str, bool] = {}
         self._servers: dict[ListKind, tuple[str, ...]] = dict.fromkeys(ListKind, ())
         for grant in manifest.grants:
             self._define(ListKind.TOOLS, grant, grant.tools, grant.tool_definitions)
@@ -113,64 +116,59 @@ class Permissions:
 
     def listed(self, kind: ListKind, server: str, name: str, digest: str) -> bool:
         """Returns whether a resource or template may be seen in the server's list as it stands there, by its digest."""
-        held = self._held[kind].get(server)
-        return held is None or (digest != WAITING and held.get(name) == digest)
+        return (kind, server) not in self._held or self._digests[kind].get(name) == digest
 
     def resource(self, uri: str) -> Permitted | None:
         """Returns the grant of a resource, unless that waits for an approval.
 
         One that stands in the manifest letter by letter counts as it is; by a pattern only a URI that every server resolves
-        alike.
+        alike. The same is done for each that is not there, since the time must not tell a suspended one from one that nobody has.
         """
         exact = self._exact_resources.get(uri)
-        found = self._by_prefix(uri, uri)
-        if exact is None and _UNPLAIN.search(uri) is not None:
-            found = None
-        permitted = exact or found
-        return None if permitted is None or self._waits(permitted.server, uri) else permitted
+        granted = self._by_prefix(uri)
+        is_plain = _UNPLAIN.search(uri) is None
+        waits = self._waits(uri)
+        if waits or (exact is None and (granted is None or not is_plain)):
+            return None
+        return exact if granted is None or exact is not None else _named(granted, uri)
 
     def template(self, template: str) -> Permitted | None:
         """Returns the grant that covers every URI of a template (RFC 6570), as far as the template itself can tell."""
         literal, brace, _ = template.partition("{")
         if not brace:
             return self.resource(template)
-        found = self._by_prefix(literal, template)
-        if found is None or _UNPLAIN.search(literal) is not None:
-            return None
-        waits = self._held[ListKind.TEMPLATES].get(found.server, {}).get(template) == WAITING
-        return None if waits else found
+        granted = self._by_prefix(literal)
+        is_plain = _UNPLAIN.search(literal) is None
+        waits = self._digests[ListKind.TEMPLATES].get(template) == WAITING
+        return None if granted is None or waits or not is_plain else _named(granted, template)
 
-    def _waits(self, server: str, uri: str) -> bool:
+    def _waits(self, uri: str) -> bool:
         """Returns whether a resource is suspended: as it is listed, or by the template that says most of its URI."""
-        digest = self._held[ListKind.RESOURCES].get(server, {}).get(uri)
-        if digest is not None:
-            return digest == WAITING
-        below = self._waiting_below.get(server, {})
-        longest = max(
-            (literal for literal in below if uri.startswith(literal)), key=len, default=""
-        )
-        return below.get(longest, False)
+        digest = self._digests[ListKind.RESOURCES].get(uri)
+        literals = (literal for literal in self._below if uri.startswith(literal))
+        by_template = self._below.get(max(literals, key=len, default=""), False)
+        return by_template if digest is None else digest == WAITING
 
     def _hold(
         self, kind: ListKind, server: str, definitions: tuple[ResourceDefinition, ...] | None
     ) -> None:
         if definitions is None:
             return
-        self._held[kind][server] = {one.name: one.digest for one in definitions}
+        self._held.add((kind, server))
+        self._digests[kind].update({one.name: one.digest for one in definitions})
         if kind is ListKind.TEMPLATES:
-            below: dict[str, bool] = {}
             for one in definitions:
                 literal = one.name.partition("{")[0]
                 # of two that begin alike nobody can tell which one a URI is made by: what was approved stays
-                below[literal] = below.get(literal, True) and one.digest == WAITING
-            self._waiting_below[server] = below
+                self._below[literal] = self._below.get(literal, True) and one.digest == WAITING
 
-    def _by_prefix(self, text: str, name: str) -> Permitted | None:
+    def _by_prefix(self, text: str) -> Permitted | None:
+        """Returns the longest pattern that covers what begins so."""
         found: Permitted | None = None
         for length in self._lengths:
             granted = self._by_length[length].get(text[:length])
-            if granted is not None and found is None:
-                found = Permitted(granted.server, name, granted.rule)
+            if found is None:
+                found = granted
         return found
 
     def _define(
@@ -204,3 +202,7 @@ class Permissions:
         for kind in (ListKind.RESOURCES, ListKind.TEMPLATES):
             if server not in self._servers[kind]:
                 self._servers[kind] += (server,)
+
+
+def _named(granted: Permitted, name: str) -> Permitted:
+    return Permitted(granted.server, name, granted.rule)
