@@ -133,6 +133,8 @@ class Settings(BaseSettings):
     """Records of attempts are kept here until the ledger has them; has to outlive the container, and needs the space below."""
     outbox_mebibytes: Annotated[int, Field(ge=4, le=65_536)] = 64
     """All that the files of the outbox take; some 3,200 attempts a mebibyte. At least 4 for each worker."""
+    tool_call_mebibytes: Annotated[int, Field(ge=1, le=1024)] = 8
+    """All that the files of tool calls take, beside those of attempts; some 780 calls a mebibyte. When they are full, calls are served and not recorded."""
     outbox_when_full: Literal["serve", "refuse"] = "serve"
     """serve: attempts are sent without being recorded, and counted as dropped. refuse: calls are refused until there is room."""
     outbox_drain_seconds: Seconds = 3.0

@@ -528,6 +528,7 @@ def _ledger(settings: Settings) -> Ledger | None:
         url=settings.ledger_url,
         pods=labels(settings.ledger_pod_selector),
         outbox_mebibytes=settings.outbox_mebibytes,
+        tool_call_mebibytes=settings.tool_call_mebibytes,
         outbox_when_full=settings.outbox_when_full,
         outbox_drain_seconds=settings.outbox_drain_seconds,
     )

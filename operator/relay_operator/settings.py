@@ -131,6 +131,12 @@ class Settings(BaseSettings):
         le=65536,
         description="space in each relay pod for records that the ledger does not have yet, in MiB",
     )
+    tool_call_mebibytes: int = Field(
+        default=8,
+        ge=1,
+        le=1024,
+        description="space in each relay pod for records of tool calls that the ledger does not have yet, in MiB",
+    )
     outbox_when_full: Literal["serve", "refuse"] = Field(
         default="serve",
         description="what a relay does without that space: serve calls that are not recorded, or refuse them",

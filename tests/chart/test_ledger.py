@@ -245,6 +245,7 @@ def test_chart_operator_and_ledger_agree() -> None:
     environment = operator_environment(
         "ledger.enabled=true",
         "ledger.outboxMebibytes=128",
+        "ledger.toolCallMebibytes=32",
         "ledger.outboxWhenFull=refuse",
         "ledger.outboxDrainSeconds=30",
     )
@@ -252,7 +253,7 @@ def test_chart_operator_and_ledger_agree() -> None:
     settings = Settings.model_validate(fields)
     made = objects("ledger.enabled=true")
     assert settings.ledger_url == f"http://{NAME}.relay-system.svc:{INGEST_PORT}"
-    assert settings.outbox_mebibytes == 128
+    assert (settings.outbox_mebibytes, settings.tool_call_mebibytes) == (128, 32)
     assert (settings.outbox_when_full, settings.outbox_drain_seconds) == ("refuse", 30)
     wanted = dict(one.split("=") for one in settings.ledger_pod_selector.split(","))
     assert wanted == made["Deployment"]["spec"]["selector"]["matchLabels"]
@@ -292,6 +293,7 @@ def test_keys_of_the_platforms_own_are_used_as_they_are() -> None:
         "ledger.keys.secretName=Not_A_Name",
         "ledger.outboxMebibytes=1",
         "ledger.outboxWhenFull=drop",
+        "ledger.toolCallMebibytes=0",
         "ledger.outboxDrainSeconds=0",
         "ledger.keptDays=30",
         "ledger.pastDays=0",

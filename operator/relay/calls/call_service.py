@@ -55,6 +55,7 @@ from relay.http.outbox import Outbox
 from relay.outbox.attempt_writer import AttemptWriter
 from relay.outbox.segment_files import SEGMENT_BYTES
 from relay.outbox.tool_call_records import ToolCallRecords
+from relay.outbox.tool_call_writer import TOOL_SEGMENT_BYTES
 from relay.routing.breaker import BreakerState
 from relay.routing.snapshot import Snapshot, Upstream
 from relay.settings import MIB, Settings
@@ -286,7 +287,11 @@ def tool_records_of(settings: Settings) -> ToolCallRecords | None:
     """Makes what writes this worker's records of tool calls; None without a ledger."""
     if settings.ledger_url is None:
         return None
-    return ToolCallRecords(settings.outbox_directory, relay=settings.pod_name or "relay")
+    return ToolCallRecords(
+        settings.outbox_directory,
+        relay=settings.pod_name or "relay",
+        most_segments=settings.tool_call_mebibytes * MIB // TOOL_SEGMENT_BYTES,
+    )
 
 
 def _paths(context: CallContext, memory: CallMemory, kept: KeptCalls) -> PathTable:

@@ -5,20 +5,25 @@ from typing import Final
 
 from relay.outbox.tool_call_writer import MOST_TOOL_SEGMENTS, ToolCallWriter
 
-MOST_SEGMENTS_OF_DENIALS: Final = MOST_TOOL_SEGMENTS // 2
-"""What never went to a server begins no segment when there are so many of all kinds: whoever asks for what is denied, as fast as can be,
+PART_OF_DENIALS: Final = 2
+"""What never went to a server begins no segment when half of what there may be are taken: whoever asks for what is denied, as fast as can be,
 would else have the records of calls dropped that are paid for."""
 
 
 class ToolCallRecords:
-    """One per worker; relay is the name of its pod. Times are monotonic seconds. trouble says why there is no room; dropped counts ends that had none."""
+    """One per worker; relay is the name of its pod, most_segments bounds those of all workers. Times are monotonic seconds. trouble says why there is no room; dropped counts ends that had none."""
 
     __slots__ = ("_denials", "_sent", "relay")
 
-    def __init__(self, directory: Path, *, relay: str) -> None:
-        self._sent = ToolCallWriter(directory, relay=relay)
+    def __init__(
+        self, directory: Path, *, relay: str, most_segments: int = MOST_TOOL_SEGMENTS
+    ) -> None:
+        self._sent = ToolCallWriter(directory, relay=relay, most_segments=most_segments)
         self._denials = ToolCallWriter(
-            directory, relay=relay, most_segments=MOST_SEGMENTS_OF_DENIALS, suffix="-denials"
+            directory,
+            relay=relay,
+            most_segments=most_segments // PART_OF_DENIALS,
+            suffix="-denials",
         )
         self.relay = self._sent.relay
 

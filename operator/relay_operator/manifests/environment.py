@@ -10,12 +10,13 @@ Manifest = dict[str, Any]
 class Ledger:
     """The platform's ledger: its URL, labels of its pods in the operator's namespace, and the outbox of a relay pod.
 
-    outbox_when_full and outbox_drain_seconds are the relay's settings of these names.
+    tool_call_mebibytes, outbox_when_full and outbox_drain_seconds are the relay's settings of these names.
     """
 
     url: str
     pods: tuple[tuple[str, str], ...]
     outbox_mebibytes: int
+    tool_call_mebibytes: int = 8
     outbox_when_full: str = "serve"
     outbox_drain_seconds: int = 15
 

@@ -18,7 +18,6 @@ from relay.outbox.tool_call_reader import ToolCallReader
 from relay.outbox.tool_call_writer import (
     DIRECTORY as TOOL_CALLS_DIRECTORY,
 )
-from relay.outbox.tool_call_writer import MOST_TOOL_SEGMENTS, TOOL_SEGMENT_BYTES
 from relay.process.allocator import give_back_freed_memory
 from relay.process.shipping.delivery import LedgerClient
 from relay.process.shipping.shipper import Shipper
@@ -74,7 +73,7 @@ async def _life(settings: Settings, control: socket.socket) -> None:
                 calls_reader,
                 calls_ledger,
                 log.event,
-                calm_bytes=MOST_TOOL_SEGMENTS * TOOL_SEGMENT_BYTES // 4,
+                calm_bytes=settings.tool_call_mebibytes * MIB // 4,
             ),
         )
 

@@ -8,7 +8,7 @@ from relay_contract.billing.delivery import INGEST_PORT
 from relay_operator import names
 from relay_operator.manifests.environment import Ledger, Manifest
 
-_SPARE_MEBIBYTES = 16
+_SPARE_MEBIBYTES = 8
 """Beyond the outbox itself: a pod that goes over the limit of its volume is evicted."""
 
 
@@ -24,6 +24,7 @@ def environment(ledger: Ledger | None) -> list[Manifest]:
         },
         {"name": endpoints.ENV_OUTBOX_DIRECTORY, "value": endpoints.OUTBOX_MOUNT},
         {"name": endpoints.ENV_OUTBOX_MEBIBYTES, "value": str(ledger.outbox_mebibytes)},
+        {"name": endpoints.ENV_TOOL_CALL_MEBIBYTES, "value": str(ledger.tool_call_mebibytes)},
         {"name": endpoints.ENV_OUTBOX_WHEN_FULL, "value": ledger.outbox_when_full},
         {"name": endpoints.ENV_OUTBOX_DRAIN_SECONDS, "value": str(ledger.outbox_drain_seconds)},
     ]
@@ -48,7 +49,8 @@ def volumes(ledger: Ledger | None) -> list[Manifest]:
     """Returns the volumes: the token, and the outbox, which outlives the container and goes with the pod."""
     if ledger is None:
         return []
-    limit = f"{ledger.outbox_mebibytes + _SPARE_MEBIBYTES}Mi"
+    held = ledger.outbox_mebibytes + ledger.tool_call_mebibytes
+    limit = f"{held + _SPARE_MEBIBYTES}Mi"
     return [
         {"name": "ledger", "secret": {"secretName": names.LEDGER_SECRET, "optional": True}},
         {"name": "outbox", "emptyDir": {"sizeLimit": limit}},

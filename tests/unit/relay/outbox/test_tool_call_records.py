@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.unit.relay.outbox.test_tool_calls import begun, ended, new_reader, told
 
 from relay.outbox.segment_files import segments
-from relay.outbox.tool_call_records import MOST_SEGMENTS_OF_DENIALS, ToolCallRecords
+from relay.outbox.tool_call_records import PART_OF_DENIALS, ToolCallRecords
 from relay.outbox.tool_call_writer import DIRECTORY, MOST_TOOL_SEGMENTS
 from relay_contract.billing.tool_call import tool_call_line
 
@@ -37,7 +37,7 @@ def test_whoever_is_denied_without_end_takes_no_room_from_calls(tmp_path: Path) 
     while not records.dropped:
         number += 1
         deny(records, number)
-    assert len(segments(tmp_path / DIRECTORY)) == MOST_SEGMENTS_OF_DENIALS < MOST_TOOL_SEGMENTS
+    assert len(segments(tmp_path / DIRECTORY)) == MOST_TOOL_SEGMENTS // PART_OF_DENIALS
     assert "are full" in records.trouble
     dropped = records.dropped
     for call in range(number, number + 1000):

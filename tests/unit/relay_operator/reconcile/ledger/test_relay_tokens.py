@@ -18,6 +18,7 @@ LEDGER = Ledger(
     url="http://relay-operator-ledger.relay-system.svc:8090",
     pods=(("app.kubernetes.io/name", "relay-operator-ledger"),),
     outbox_mebibytes=64,
+    tool_call_mebibytes=32,
     outbox_when_full="refuse",
     outbox_drain_seconds=40,
 )
@@ -61,6 +62,7 @@ async def test_relays_have_a_token_of_their_tenant_and_the_way_to_the_ledger(
     environment = {one["name"]: one.get("value") for one in container["env"]}
     assert environment["RELAY_LEDGER_URL"] == LEDGER.url
     assert environment["RELAY_OUTBOX_MEBIBYTES"] == "64"
+    assert environment["RELAY_TOOL_CALL_MEBIBYTES"] == "32"
     assert environment["RELAY_OUTBOX_WHEN_FULL"] == "refuse"
     assert environment["RELAY_OUTBOX_DRAIN_SECONDS"] == "40"
     mounts = {one["mountPath"]: one["name"] for one in container["volumeMounts"]}
@@ -69,7 +71,7 @@ async def test_relays_have_a_token_of_their_tenant_and_the_way_to_the_ledger(
     assert file.name == "token"
     assert volumes[mounts[str(file.parent)]]["secret"]["secretName"] == "relay-ledger"
     outbox = volumes[mounts[str(environment["RELAY_OUTBOX_DIRECTORY"])]]
-    assert outbox["emptyDir"] == {"sizeLimit": "80Mi"}
+    assert outbox["emptyDir"] == {"sizeLimit": "104Mi"}
     policy = stage.server.stored("NetworkPolicy", "relay", namespace=SPACE)
     assert policy["spec"]["egress"][-1] == {
         "to": [
