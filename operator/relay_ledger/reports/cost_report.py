@@ -2,8 +2,6 @@
 each row. A tool call is of side `tool`: its provider is a ToolServer, its model a tool.
 """
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -13,7 +11,7 @@ from relay_ledger.booking.posting import Figures
 from relay_ledger.money.amounts import usd_text
 from relay_ledger.periods.zones import utc_text
 from relay_ledger.reports.figures import Group, added
-from relay_ledger.reports.text_cells import cell
+from relay_ledger.reports.text_cells import csv_of
 
 BY: Final = {
     "tenant": "tenant_uid",
@@ -25,26 +23,24 @@ BY: Final = {
     "source": "usage_source",
 }
 """What a report can be by, and the column of sums that it is."""
+Names = Mapping[str, str]
+"""Of tenants by UID; one whose terms have none is not in it."""
 _COUNTS: Final = ("attempts", "delivered", "tool_calls", *BUCKETS, *UNITS)
 _MONEY: Final = ("cost_usd", "charge_usd", "margin_usd", "held_usd")
 _MISSING: Final = ("cost_unpriced", "charge_unpriced")
 
 
-def cost_csv(groups: Sequence[Group], by: Sequence[str]) -> str:
-    """Returns a row for each group."""
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\r\n")
-    table.writerow([*by, *_COUNTS, *_MONEY, *_MISSING])
-    for group in groups:
-        row = _row(group.figures)
-        names = [cell(group.names[BY[name]]) for name in by]
-        table.writerow([*names, *row.values()])
-    return out.getvalue()
+def cost_csv(groups: Sequence[Group], by: Sequence[str], names: Names) -> str:
+    """Returns a row for each group; names are those of tenants by UID."""
+    head = [*_titles(by), *_COUNTS, *_MONEY, *_MISSING]
+    rows = ({**_told(group, by, names), **_row(group.figures)} for group in groups)
+    return csv_of(head, (list(row.values()) for row in rows))
 
 
 def cost_json(
     groups: Sequence[Group],
     by: Sequence[str],
+    names: Names,
     *,
     start: int,
     end: int,
@@ -56,16 +52,27 @@ def cost_json(
             "start": utc_text(start),
             "end": utc_text(end),
             "currency": "USD",
-            "rows": [
-                {name: group.names[BY[name]] for name in by} | _row(group.figures)
-                for group in groups
-            ],
+            "rows": [_told(group, by, names) | _row(group.figures) for group in groups],
             "total": _row(added(group.figures for group in groups)),
             "cost_adjustments": list(cost_adjustments),
         },
         ensure_ascii=False,
         indent=2,
     )
+
+
+def _titles(by: Sequence[str]) -> list[str]:
+    """Returns the columns that name a group: beside a tenant's UID stands its name."""
+    return [
+        title for name in by for title in ((name, "tenant_name") if name == "tenant" else (name,))
+    ]
+
+
+def _told(group: Group, by: Sequence[str], names: Names) -> dict[str, Any]:
+    told = {name: group.names[BY[name]] for name in by}
+    if "tenant" in told:
+        told["tenant_name"] = names.get(told["tenant"], "")
+    return {title: told[title] for title in _titles(by)}
 
 
 def _row(figures: Figures) -> dict[str, Any]:

@@ -42,13 +42,20 @@ class CorrectionRow:
     amount_pico: int
 
 
-def focus_csv(rows: Iterable[DayRow], corrections: Iterable[CorrectionRow] = ()) -> str:
-    """Returns the rows with their header, corrections last: all costs together are what was invoiced, where it was compared."""
+def focus_csv(
+    rows: Iterable[DayRow],
+    corrections: Iterable[CorrectionRow] = (),
+    names: Mapping[str, str] | None = None,
+) -> str:
+    """Returns the rows with their header, corrections last: all costs together are what was invoiced, where it was compared.
+
+    names are those of tenants by UID; a tenant without one is named by its UID.
+    """
     out = io.StringIO()
     table = csv.DictWriter(out, COLUMNS, lineterminator="\r\n")
     table.writeheader()
     for row in rows:
-        table.writerow(_fields(row))
+        table.writerow(_fields(row, names or {}))
     for correction in corrections:
         table.writerow(_correction(correction))
     return out.getvalue()
@@ -90,7 +97,7 @@ def _correction(row: CorrectionRow) -> dict[str, Any]:
     }
 
 
-def _fields(row: DayRow) -> dict[str, Any]:
+def _fields(row: DayRow, tenants: Mapping[str, str]) -> dict[str, Any]:
     names, figures = row.names, row.figures
     is_tool = names["side"] == TOOL_SIDE
     cost = usd_text(figures["cost_pico"])
@@ -116,7 +123,7 @@ def _fields(row: DayRow) -> dict[str, Any]:
         "ResourceType": "Tool" if is_tool else "Model",
         "SkuId": model,
         "SubAccountId": names["tenant_uid"],
-        "SubAccountName": names["tenant_uid"],
+        "SubAccountName": cell(tenants.get(names["tenant_uid"], names["tenant_uid"])),
         "SubAccountType": "Tenant",
         "x_ApiKeyName": cell(names["key_name"]),
         "x_Route": names["route"],

@@ -2,9 +2,11 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+_AMOUNT: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -14,14 +16,17 @@ def cell(text: str) -> str:
 
 
 def csv_of(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Returns rows below their header, as RFC 4180 has them."""
+    """Returns rows below their header, as RFC 4180 has them; what a spreadsheet would reckon with is text, and an amount an amount."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\r\n")
     table.writerow(names)
-    table.writerows(
-        [cell(value) if isinstance(value, str) else value for value in row] for row in rows
-    )
+    table.writerows([_safe(value) for value in row] for row in rows)
     return out.getvalue()
+
+
+def _safe(value: Any) -> Any:
+    # an amount below nothing begins as a formula does, and is none
+    return value if not isinstance(value, str) or _AMOUNT.fullmatch(value) else cell(value)
 
 
 def columns(rows: Sequence[Sequence[str]], *, texts: int) -> str:

@@ -1,4 +1,4 @@
-"""Whom a command is about: a tenant's UID, or the name that its terms have."""
+"""Whom a command is about: a tenant's UID, or the name that its terms have; and what tenants are named."""
 
 from sqlalchemy import Connection, Engine, select
 
@@ -16,11 +16,8 @@ def uid_of(engine: Engine, named: str) -> str:
     with reading(engine) as connection:
         if is_known(connection, named) or _has_records(connection, named):
             return named
-        terms = connection.execute(
-            select(TERMS.c.tenant_uid, TERMS.c.tenant).order_by(TERMS.c.starts_at, TERMS.c.number)
-        )
-        newest: dict[str, str] = {row.tenant_uid: row.tenant for row in terms}
-    found: list[str] = sorted(uid for uid, name in newest.items() if name == named)
+        names = names_in(connection)
+    found: list[str] = sorted(uid for uid, name in names.items() if name == named)
     match found:
         case []:
             raise NoSuchTenant(
@@ -31,6 +28,21 @@ def uid_of(engine: Engine, named: str) -> str:
     raise NoSuchTenant(
         f"several tenants are named {named}: give the UID, one of {', '.join(found)}"
     )
+
+
+def names_of(engine: Engine) -> dict[str, str]:
+    """Returns the names of tenants by UID, of those whose terms have one."""
+    with reading(engine) as connection:
+        return names_in(connection)
+
+
+def names_in(connection: Connection) -> dict[str, str]:
+    """Returns them as this transaction sees them: the newest terms count, also those of a time to come."""
+    terms = connection.execute(
+        select(TERMS.c.tenant_uid, TERMS.c.tenant).order_by(TERMS.c.starts_at, TERMS.c.number)
+    )
+    newest: dict[str, str] = {row.tenant_uid: row.tenant for row in terms}
+    return {uid: name for uid, name in newest.items() if name}
 
 
 def _has_records(connection: Connection, tenant_uid: str) -> bool:

@@ -74,6 +74,8 @@ def test_a_block_runs_as_it_stands(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.strip()
-    if "--format html" in block.text:
+    if "usage-2026-10.html" in block.text:
+        assert "<svg" in (tmp_path / "usage-2026-10.html").read_text()
+    if "finance-2026-10.html" in block.text:
         assert "0.03 CNY" in (tmp_path / "finance-2026-10.html").read_text()
         assert "final" in done.stdout

@@ -72,9 +72,12 @@ def test_a_report_says_what_came_in_what_went_out_and_what_nobody_knows(
         used("april", "2026-04-01"),
     )
     book(books, used("other", "2026-03-02", tenant_uid="uid-b", tenant="b"), tenant="uid-b")
+    ContractStore(books.engine).put("uid-a", Terms(0, "UTC", tenant="=acme"), now=1)
     code, out, _ = shell.run(address, "report", "--month", "2026-03")
     assert code == 0
+    assert out.startswith("tenant,tenant_name,model,attempts,")
     first, second, third = rows(out)
+    assert [one["tenant_name"] for one in (first, third)] == ["'=acme", ""]
     assert (first["tenant"], first["model"]) == ("uid-a", "'=gpt-0")
     assert (first["cost_unpriced"], first["charge_unpriced"], first["cost_usd"]) == (
         "1",
@@ -99,6 +102,9 @@ def test_a_report_says_what_came_in_what_went_out_and_what_nobody_knows(
     ]
     assert report["total"]["margin_usd"] == "-0.001399"
     assert report["total"]["cost_unpriced"] == 1
+    _, out, _ = shell.run(address, "report", "--month", "2026-03", "--format", "json")
+    named = [(row["tenant"], row["tenant_name"]) for row in json.loads(out)["rows"]]
+    assert sorted(set(named)) == [("uid-a", "=acme"), ("uid-b", "")]
 
 
 def test_focus_has_exact_costs_of_whole_days(books: Books, address: str, shell: Shell) -> None:
@@ -123,7 +129,11 @@ def test_focus_has_exact_costs_of_whole_days(books: Books, address: str, shell: 
     assert (first["ChargeCategory"], first["BillingCurrency"]) == ("Usage", "USD")
     assert (first["ConsumedQuantity"], first["ConsumedUnit"]) == ("1101", "Tokens")
     assert first["x_TenantCharge"] == "0.00420075"
+    assert (first["SubAccountId"], first["SubAccountName"]) == ("uid-a", "uid-a")
     assert (second["x_UnpricedAttempts"], second["ResourceId"]) == ("1", "gpt-0")
+    ContractStore(books.engine).put("uid-a", Terms(0, "UTC", tenant="acme"), now=1)
+    _, out, _ = shell.run(address, "report", "--month", "2026-03", "--format", "focus")
+    assert {row["SubAccountName"] for row in rows(out)} == {"acme"}
     code, _, said = shell.run(
         address, "report", "--month", "2026-03", "--zone", "Asia/Kathmandu", "--format", "focus"
     )

@@ -25,7 +25,7 @@ def group(names: Mapping[str, str], **figures: int) -> Group:
 
 def printed(groups: list[Group], *by: str) -> dict[str, Any]:
     """Returns what `relay-ledger report` prints of sums."""
-    found: dict[str, Any] = json.loads(cost_json(groups, by, start=0, end=900_000_000))
+    found: dict[str, Any] = json.loads(cost_json(groups, by, {}, start=0, end=900_000_000))
     return found
 
 
