@@ -8,6 +8,9 @@ import yaml
 from tests.cluster.session.clients import Client
 from tests.contract.test_custom_resources import API_VERSION, HTTPS, attempt
 
+from relay_ledger.catalogues.genai_catalogue import genai_price_list
+from relay_ledger.prices.price_objects import price_list_object, provider_object
+
 INPUT = {"perMillionTokens": {"input": "2"}}
 NEXT_YEAR = "2027-01-01T00:00:00Z"
 
@@ -230,3 +233,15 @@ def test_prices_of_tools_that_meet_or_stand_twice_are_refused_with_their_reason(
 
 def test_a_name_that_no_tenant_could_write_is_refused(kubectl: Client, crds: None) -> None:
     assert "DNS label" in attempt(kubectl, "PriceList", "a.b", of_list(INPUT))
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "google", "deepseek"])
+def test_public_prices_are_accepted_as_they_are_written(
+    kubectl: Client, crds: None, provider: str
+) -> None:
+    prices = genai_price_list(provider, name=provider).prices
+    for made in (price_list_object(prices), provider_object(prices, url=HTTPS["endpoint"]["url"])):
+        done = kubectl.attempt(
+            "apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=made.yaml(["public"])
+        )
+        assert done.returncode == 0, done.stderr

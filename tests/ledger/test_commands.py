@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from sqlalchemy import update
 from tests.ledger.conftest import COSTS, Books
 from tests.ledger.shell import Shell
@@ -54,6 +55,29 @@ def test_public_prices_come_into_force_and_correct_what_is_booked(
     code, audited, _ = shell.run(address, "audit", *between)
     assert code == 1
     assert "sums differ from postings" in audited
+
+
+def test_public_prices_are_written_as_objects(shell: Shell) -> None:
+    ask = ("prices", "import", "openai", "--model", "gpt-4.1")
+    code, out, said = shell.run("nowhere", *ask, "--as", "PriceList", "--name", "standard")
+    assert (code, "remarks stand in comments" in said) == (0, True)
+    made = yaml.safe_load(out)
+    assert (made["kind"], made["metadata"]) == ("PriceList", {"name": "standard"})
+    first, second = made["spec"]["models"]
+    assert (first["name"], second["name"]) == ("gpt-4.1", "gpt-4.1-2025-04-14")
+    assert first["prices"][0]["perMillionTokens"]["input"] == "2"
+    code, out, _ = shell.run("nowhere", *ask, "--as", "Provider")
+    assert "kubectl apply --server-side" in out
+    assert yaml.safe_load(out)["spec"]["models"][0]["answersAs"] == ["gpt-4.1-2025-04-14"]
+    code, out, _ = shell.run("nowhere", *ask, "--as", "Provider", "--url", "https://a.example/v1")
+    assert yaml.safe_load(out)["spec"]["endpoint"] == {"url": "https://a.example/v1"}
+    code, out, said = shell.run("nowhere", *ask, "--url", "https://a.example/v1")
+    assert (code, out, "give --as Provider" in said) == (1, "", True)
+    code, out, said = shell.run("nowhere", "prices", "import", "openrouter", "--as", "PriceList")
+    assert (code, "a PriceList holds 256 models; name those that you need by --model" in said) == (
+        *(0, True),
+    )
+    assert len(yaml.safe_load(out)["spec"]["models"]) == 256
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,10 @@ def genai_price_list(provider: str, *, name: str, models: Sequence[str] = ()) ->
             continue
         names = frozenset(_names(model, warnings)) - taken
         taken |= names
-        entries += _entries(source.id, model, names, warnings)
+        found = list(_entries(source.id, model, names, warnings))
+        if names and not found:
+            warnings.append(f"{model.id}: left out, the ledger counts nothing that it is billed by")
+        entries += found
     return Imported(PriceList(name, tuple(entries)), tuple(warnings))
 
 

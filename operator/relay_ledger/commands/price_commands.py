@@ -13,6 +13,7 @@ from relay_ledger.booking.price_book import Assignment
 from relay_ledger.money.amounts import usd_text
 from relay_ledger.prices.price_file import read_price_list, write_price_list
 from relay_ledger.prices.price_list import InvalidPrices, PriceList
+from relay_ledger.prices.price_objects import price_list_object, provider_object
 from relay_ledger.store.databases import open_database
 from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.repricing import Repricing
@@ -36,11 +37,24 @@ def moment(value: str) -> int:
 def add_parsers(parser: argparse.ArgumentParser) -> None:
     """Adds the commands below `prices`."""
     commands = parser.add_subparsers(dest="prices_command", required=True, metavar="COMMAND")
-    imported = commands.add_parser("import", help="write a price list of genai-prices as YAML")
+    imported = commands.add_parser(
+        "import", help="write prices of genai-prices as YAML: a file, a PriceList or a Provider's"
+    )
     imported.add_argument("provider", help="as genai-prices names it: openai, anthropic, ...")
     imported.add_argument("--name", help="of the list; the provider's by default")
     imported.add_argument(
         "--model", action="append", default=[], help="this one alone; may be repeated"
+    )
+    imported.add_argument(
+        "--as",
+        dest="form",
+        choices=["file", "PriceList", "Provider"],
+        default="file",
+        help="a price file, or an object for kubectl apply; a file by default",
+    )
+    imported.add_argument(
+        "--url",
+        help="the endpoint of a Provider that is new; without it, prices of one that there is",
     )
     checked = commands.add_parser("check", help="read price lists and say what is wrong with them")
     checked.add_argument("files", nargs="+", type=Path)
@@ -67,16 +81,7 @@ def run_offline(options: argparse.Namespace) -> bool:
     """Runs a command that needs no database; returns whether it was one. Raises InvalidPrices."""
     match options.prices_command:
         case "import":
-            # its data takes half a second and 50 MB, which no other command needs
-            from relay_ledger.catalogues.genai_catalogue import genai_price_list
-
-            name = options.name or options.provider.replace("_", "-")
-            imported = genai_price_list(options.provider, name=name, models=options.model)
-            sys.stdout.write(
-                write_price_list(
-                    imported.prices, comments=("from genai-prices", *imported.warnings)
-                )
-            )
+            _import(options)
             return True
         case "check":
             for path in options.files:
@@ -87,6 +92,38 @@ def run_offline(options: argparse.Namespace) -> bool:
                 )
             return True
     return False
+
+
+def _import(options: argparse.Namespace) -> None:
+    # its data takes half a second and 50 MB, which no other command needs
+    from relay_ledger.catalogues.genai_catalogue import genai_price_list
+
+    if options.url is not None and options.form != "Provider":
+        raise InvalidPrices("--url is that of a Provider: give --as Provider, or leave it out")
+    name = options.name or options.provider.replace("_", "-")
+    imported = genai_price_list(options.provider, name=name, models=options.model)
+    comments = ("from genai-prices", *imported.warnings)
+    if options.form == "file":
+        sys.stdout.write(write_price_list(imported.prices, comments=comments))
+        return
+    if options.form == "PriceList":
+        made = price_list_object(imported.prices)
+    else:
+        made = provider_object(imported.prices, url=options.url)
+        if options.url is None:
+            comments = (_PART, *comments)
+    sys.stdout.write(made.yaml(comments))
+    for one in made.left_out:
+        sys.stderr.write(f"relay-ledger: left out: {one}\n")
+    remarks = [one for one in imported.warnings if ": left out, " in one]
+    for one in remarks:
+        sys.stderr.write(f"relay-ledger: {one}\n")
+    others = len(imported.warnings) - len(remarks)
+    if others:
+        sys.stderr.write(f"relay-ledger: {others} remarks stand in comments of the output\n")
+
+
+_PART: Final = "prices of a Provider that there is: kubectl apply --server-side --field-manager=prices leaves the rest of it as it is"
 
 
 def run(options: argparse.Namespace, address: str) -> None:

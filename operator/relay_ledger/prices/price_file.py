@@ -277,7 +277,7 @@ def write_price_list(prices: PriceList, *, comments: tuple[str, ...] = ()) -> st
     content: dict[str, Any] = {
         "name": prices.name,
         "currency": "USD",
-        "entries": [_entry_content(entry) for entry in prices.entries],
+        "entries": [entry_content(entry) for entry in prices.entries],
     }
     if prices.tools:
         content["tools"] = [_tool_content(one) for one in prices.tools]
@@ -285,7 +285,8 @@ def write_price_list(prices: PriceList, *, comments: tuple[str, ...] = ()) -> st
     return head + yaml.dump(content, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _entry_content(entry: PriceEntry) -> dict[str, Any]:
+def entry_content(entry: PriceEntry) -> dict[str, Any]:
+    """Returns the fields of an entry; amounts are text, and what a provider bills like something else stays out."""
     like = dict(BILLED_LIKE)
     own = {
         bucket: price
