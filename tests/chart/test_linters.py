@@ -25,6 +25,10 @@ EVERYTHING = (
     "webhook.secretName=hook",
     "ledger.enabled=true",
     "ledger.database.secretName=ledger-dsn",
+    "ledger.reports.sources[0].provider=openai",
+    "ledger.reports.sources[0].dialect=openai",
+    "ledger.reports.sources[0].secretName=openai-admin",
+    "ledger.payments.from[0].ipBlock.cidr=192.0.2.7/32",
     "operator.shards[0].name=eu",
     "operator.shards[0].tenantSelector=region=eu",
 )
