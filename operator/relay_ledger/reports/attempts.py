@@ -23,7 +23,15 @@ COLUMNS: Final = (
     *("cost_usd", "cost_state", "cost_version", "cost_reason"),
     *("charge_usd", "charge_state", "charge_version", "charge_reason"),
     *("reserved_usd", "held_usd"),
-    *("attempt", "relay", "call_id", "request_id", "upstream_request_id", "id"),
+    *(
+        "attempt",
+        "relay",
+        "manifest_revision",
+        "call_id",
+        "request_id",
+        "upstream_request_id",
+        "id",
+    ),
 )
 """model is the one that answered, else the one that was asked for. cost is the platform's, charge the tenant's: the state is priced, free,
 unpriced or unknown, version names the prices, reason says what a price is missing for. held_usd is the most that an attempt of unknown use may have cost."""
@@ -122,7 +130,7 @@ def _told(attempt: BookedAttempt) -> dict[str, Any]:
         **_money("charge", attempt.amount("charge")),
         "reserved_usd": None if record.reserved_pico is None else usd_text(record.reserved_pico),
         "held_usd": usd_text(held) if attempt.postings else None,
-        **_of_record(record, "attempt", "relay", "call_id", "request_id"),
+        **_of_record(record, "attempt", "relay", "manifest_revision", "call_id", "request_id"),
         "upstream_request_id": getattr(record, "upstream_request_id", None),
         "id": record.id,
     }

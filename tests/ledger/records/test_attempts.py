@@ -50,7 +50,14 @@ def test_a_call_is_found_by_the_id_that_its_caller_gave_it(
         books,
         begun,
         used("one", request_id=request_id, **throttled),
-        used("two", "2026-03-05T00:00:01", request_id=request_id, side="fallback", attempt=2),
+        used(
+            "two",
+            "2026-03-05T00:00:01",
+            request_id=request_id,
+            side="fallback",
+            attempt=2,
+            manifest_revision="r7",
+        ),
         used("other", request_id=request_id.upper()),
         used("quotes", request_id="decoy"),
         used("none"),
@@ -60,6 +67,7 @@ def test_a_call_is_found_by_the_id_that_its_caller_gave_it(
         *("throttled", 429, "0.00", "free"),
     )
     assert (one["input"], two["input"]) == (None, 1000)
+    assert (one["manifest_revision"], two["manifest_revision"]) == ("", "r7")
     assert (two["request_id"], two["side"], two["time"]) == (
         *(request_id, "fallback", "2026-03-05T00:00:01Z"),
     )
