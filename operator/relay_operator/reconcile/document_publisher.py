@@ -429,8 +429,8 @@ class DocumentPublisher:
             self._note_refusal(publication, pod, pushed)
 
     def _note_refusal(self, publication: Publication, pod: Pod, refused: Document) -> None:
-        """Composes without preflights, next keys, what resources are held to and the leader's number, until the pod has gone, where it
-        may be them that it does not know.
+        """Composes without preflights, next keys, what resources are held to, prices that are not plain and the leader's number, until
+        the pod has gone, where it may be them that it does not know.
         """
         has_preflights = any(route.preflight is not None for route in refused.tenant.routes)
         if (

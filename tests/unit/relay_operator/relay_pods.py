@@ -133,6 +133,8 @@ class RelayPods:
         )
         grants = offered.tenant.tools.grants if offered.tenant.tools else ()
         is_news = is_news or any(grant.resource_definitions is not None for grant in grants)
+        spending = offered.tenant.spending
+        is_news = is_news or (spending is not None and any(rate.tier for rate in spending.rates))
         if pod.name in self.older and (is_news or offered.epoch):
             raise DocumentRejected("invalid_document", "extra inputs are not permitted")
 

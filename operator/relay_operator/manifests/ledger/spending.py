@@ -5,7 +5,7 @@ A relay has all prices of the list: it reserves the dearest that a call can come
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from relay_contract import spending as contract
 from relay_contract.billing.budget import BudgetTerms, CreditTerms, TenantBudget
@@ -18,6 +18,14 @@ from relay_operator.manifests.ledger import books
 from relay_operator.manifests.ledger.money import PICOS_PER_MICRO, micro_usd
 
 Fields = Mapping[str, Any]
+_EARLIER_RATES: Final = 256
+_EARLIER_PRICE: Final = 10**9
+_EARLIER_CALL: Final = 10**8
+_EARLIER_FIELDS: Final = (
+    *("model", "provider", "starts_at", "ends_at", "above_input_tokens"),
+    *("input", "cached", "output", "call"),
+)
+"""What relays take that do not know of tiers, regions and hours: how many rates, what a rate may come to, and what it says."""
 
 
 def spending(
@@ -53,6 +61,29 @@ def without_ledger(billing: Billing) -> Spending | None:
     if caps is None or (caps.calls is None and caps.tokens is None):
         return None
     return Spending(session_caps=contract.SessionCaps(calls=caps.calls, tokens=caps.tokens))
+
+
+def for_earlier_relays(found: Spending | None) -> Spending | None:
+    """Returns it as relays know it that have the prices of the standard tier, of no region and of all hours alone."""
+    if found is None:
+        return None
+    by_model: dict[str, list[Rate]] = {}
+    for rate in found.rates:
+        if not (rate.tier or rate.region or rate.hours):
+            by_model.setdefault(rate.model, []).append(_plain(rate))
+    known = [rates for rates in by_model.values() if all(map(_is_known_earlier, rates))]
+    rates = tuple(rate for rates in known for rate in rates)[:_EARLIER_RATES]
+    return found if rates == found.rates else found.model_copy(update={"rates": rates})
+
+
+def _plain(rate: Rate) -> Rate:
+    kept = {name: getattr(rate, name) for name in _EARLIER_FIELDS}
+    return Rate(**kept | {"output": max(rate.output, rate.reasoning or 0)})
+
+
+def _is_known_earlier(rate: Rate) -> bool:
+    dearest = max(rate.input, rate.cached, rate.output)
+    return dearest <= _EARLIER_PRICE and rate.call <= _EARLIER_CALL
 
 
 def reckons(billing: Billing) -> bool:

@@ -23,6 +23,7 @@ from relay_operator.decisions.api_keys.withdrawal import without_next
 from relay_operator.decisions.relay_pods.certificate import SecretCertificate
 from relay_operator.manifests.document_text import Texts
 from relay_operator.manifests.environment import Upstream
+from relay_operator.manifests.ledger import spending
 from relay_operator.manifests.tools.tool_use import Granted, ToolUse, without_held
 from relay_operator.reconcile.pod_pushes import PodPushes
 from relay_operator.reconcile.publishing.contents import Contents
@@ -193,8 +194,12 @@ class Publication:
         ]
 
     def for_earlier_relays(self) -> TenantDocument:
-        """Returns the tenant's part with no key that is only to come, and with resources granted by their URIs alone."""
-        changed = {"keys": without_next(self.base.keys), "tools": without_held(self.base.tools)}
+        """Returns the tenant's part with no key that is only to come, resources granted by their URIs alone, and plain prices."""
+        changed = {
+            "keys": without_next(self.base.keys),
+            "tools": without_held(self.base.tools),
+            "spending": spending.for_earlier_relays(self.base.spending),
+        }
         is_other = any(getattr(self.base, name) != value for name, value in changed.items())
         return self.base.model_copy(update=changed) if is_other else self.base
 

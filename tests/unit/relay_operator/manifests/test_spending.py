@@ -11,6 +11,7 @@ from relay_operator.manifests.ledger.money import micro_usd
 from relay_operator.manifests.ledger.spending import (
     charge_rates,
     charge_tool_rates,
+    for_earlier_relays,
     spending,
     tenant_budget,
 )
@@ -131,6 +132,36 @@ def test_rates_have_every_dimension_of_a_price() -> None:
     assert (rate.tier, rate.region, rate.hours) == ("priority", "eu", (59_400, 1_800))
     assert (rate.cache_write, rate.cache_write_hour) == (2_000_000, None)
     assert (rate.audio_input, rate.web_search) == (9_000_000, 10_000)
+
+
+def test_relays_of_an_earlier_version_get_plain_prices_alone() -> None:
+    plain = {"input": "1", "output": "4", "reasoning": "6", "cacheWrite": "2"}
+    models = [
+        {"name": "claude", "prices": [{"perMillionTokens": plain}]},
+        {
+            "name": "tiers",
+            "prices": [
+                {"perMillionTokens": {"input": "1"}},
+                {"perMillionTokens": {"input": "3"}, "serviceTier": "priority"},
+                {"perMillionTokens": {"input": "2"}, "region": "eu"},
+            ],
+        },
+        {"name": "dear", "prices": [{"perMillionTokens": {"input": "1000"}}]},
+    ]
+    billing = tenant_with_billing(priceList="retail", budget={"amount": "10"}).spec.billing
+    rates = charge_rates({"currency": "USD", "models": models}, 10)[0]
+    told = for_earlier_relays(spending(billing, rates))
+    assert told is not None
+    assert told.limits == ("budget",)
+    first, second = told.rates
+    # reasoning is what an answer's tokens may cost at most; a price above what they take is left out, as before
+    assert first == Rate(
+        model="claude", input=1_100_000, cached=1_100_000, output=6_600_000, call=0
+    )
+    assert (second.model, second.input) == ("tiers", 1_100_000)
+    assert for_earlier_relays(None) is None
+    unchanged = spending(billing, (second,))
+    assert for_earlier_relays(unchanged) is unchanged
 
 
 def test_the_dearest_prices_with_the_highest_percentage_fit_a_rate() -> None:

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.reconcile.ledger.test_price_push import (
+    PRICES,
     LedgerOnSqlite,
     price_list,
     stage_with,
@@ -251,3 +252,32 @@ async def test_a_ledger_that_is_away_and_a_budget_that_is_taken_back(tmp_path: P
     assert budgets.puts[-1].budget is None
     assert told(stage, "Tenant", "finance", "WithinBudget") == ("", "")
     await life.end()
+
+
+@in_virtual_time
+async def test_a_relay_of_an_earlier_version_is_not_cut_off_by_prices_that_it_does_not_know(
+    tmp_path: Path,
+) -> None:
+    stage, _, _, _ = stage_with_budgets(tmp_path)
+    priority = {"perMillionTokens": {"input": "9", "output": "36"}, "serviceTier": "priority"}
+    models = [{"name": "gpt-4.1", "provider": "", "prices": [*PRICES, priority]}]
+    price_list(stage, models=models)
+    stage.tenant(billing=budget(hard=True))
+    life = await stage.operator()
+    await stage.settle(1)
+    stage.pod()
+    stage.relays.older.add("relay-1")
+    await stage.settle(20)
+    assert tiers_in_force(stage) == [""]
+    stage.relays.older.clear()
+    stage.server.remove("Pod", "relay-1", namespace="relay-finance")
+    stage.pod()
+    await stage.settle(70)
+    assert tiers_in_force(stage) == ["", "priority"]
+    await life.end()
+
+
+def tiers_in_force(stage: Stage) -> list[str]:
+    (pod,) = stage.server.list("Pod", namespace="relay-finance")
+    spending = stage.relays.documents[pod["metadata"]["uid"]].tenant.spending
+    return [] if spending is None else [rate.tier for rate in spending.rates]
