@@ -4,6 +4,7 @@ The group of rules about the ledger, beside those of _alerts.tpl. Without a ledg
 {{- define "relay-operator.ledger-rules" -}}
 {{- $operator := printf "%s=%q" .Values.prometheus.labels.job .Values.alerts.jobs.operator }}
 {{- $relays := printf "%s=%q" .Values.prometheus.labels.job .Values.alerts.jobs.relays }}
+{{- $ledger := printf "%s=%q" .Values.prometheus.labels.job "relay-ledger" }}
 {{- $namespace := .Values.prometheus.labels.namespace }}
 {{- $pod := .Values.prometheus.labels.pod }}
 {{- $limits := .Values.alerts.thresholds }}
@@ -47,7 +48,7 @@ The group of rules about the ledger, beside those of _alerts.tpl. Without a ledg
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayRecordsQuarantined") | trim | nindent 6 }}
   - alert: RelayLedgerAuditDiffers
     expr: |-
-      max(relay_ledger_audit_differences) > 0
+      max(relay_ledger_audit_differences{ {{- $ledger }}}) > 0
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "critical") | trim | nindent 6 }}
     annotations:
       summary: {{`"Sums of the ledger are not those of their postings: {{ $value }}."`}}
@@ -55,7 +56,7 @@ The group of rules about the ledger, beside those of _alerts.tpl. Without a ledg
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayLedgerAuditDiffers") | trim | nindent 6 }}
   - alert: RelayLedgerAuditOverdue
     expr: |-
-      time() - max(relay_ledger_audit_timestamp_seconds) > {{ $limits.auditOverdueSeconds }}
+      time() - max(relay_ledger_audit_timestamp_seconds{ {{- $ledger }}}) > {{ $limits.auditOverdueSeconds }}
     for: 2h
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
     annotations:

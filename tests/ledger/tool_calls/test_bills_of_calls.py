@@ -14,6 +14,7 @@ from tests.unit.relay_contract.billing.records import NOON, closed, tool_call
 from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.periods.months import Month
 from relay_ledger.reading.usage_desk import UsageDesk
+from relay_ledger.reports.pages.document import name
 from relay_ledger.statements.statement_page import statement_page
 from relay_ledger.statements.statement_table import csv_table, json_document
 from relay_ledger.store.bills.statement_store import StatementStore
@@ -79,7 +80,7 @@ def test_a_statement_has_a_line_for_each_tool(books: Books) -> None:
     told = json.loads(json_document(draft))["lines"]
     assert [line["tool"] for line in told] == ["", "pay", "read_all"]
     page = statement_page(draft)
-    assert "<td>erp/read_all (tool)<br>" in page
+    assert f"<td>{name('erp/read_all (tool)')}<br>" in page
     assert "1 requests without a price, not charged" in page
 
 
