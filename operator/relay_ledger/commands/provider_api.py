@@ -1,6 +1,7 @@
 """The usage and cost reports of a provider over its API, page after page. The key is an administrator's, and read from a file of its own."""
 
 import http.client
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ BASES: Final[Mapping[Dialect, str]] = {
 MAX_PAGES: Final = 1000
 MAX_PAGE_BYTES: Final = 16 * 1024 * 1024
 _SECONDS: Final = 60
+_KEY: Final = re.compile(rb"[!-~]+")
+"""What a header can have; http.client would tell the whole key where it refuses one."""
 _ROUTES: Final[Mapping[Dialect, tuple[tuple[Layer, str, tuple[str, ...], str], ...]]] = {
     "openai": (
         (
@@ -87,15 +90,16 @@ class ReportApi:
             except http.client.HTTPException as error:
                 raise ProviderRefused(f"{path}: {type(error).__name__}") from None
         if response.status != http.HTTPStatus.OK:
-            raise ProviderRefused(
-                f"{path} answered {response.status}: {body[:200].decode(errors='replace')}"
-            )
+            raise ProviderRefused(f"{path} answered {response.status}: {_one_line(body[:200])}")
         if len(body) > MAX_PAGE_BYTES:
             raise ProviderRefused(f"{path}: a page of more than {MAX_PAGE_BYTES} bytes")
         return body.decode(errors="replace")
 
     def _headers(self) -> dict[str, str]:
-        key = self._key_file.read_text(encoding="ascii").strip()
+        content = self._key_file.read_bytes().strip()
+        if not _KEY.fullmatch(content):
+            raise ProviderRefused("the key file does not hold one key on one line")
+        key = content.decode("ascii")
         if self._dialect == "openai":
             return {"Authorization": f"Bearer {key}"}
         return {"x-api-key": key, "anthropic-version": "2023-06-01"}
@@ -108,6 +112,10 @@ class ReportApi:
 
 def _rfc3339(at: int) -> str:
     return f"{datetime.fromtimestamp(at // SECOND, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _one_line(body: bytes) -> str:
+    return " ".join(body.decode(errors="replace").split())
 
 
 def _next_page(text: str, path: str) -> str | None:

@@ -31,6 +31,8 @@ DAY: Final = 24 * HOUR
 _LOWEST: Final = 19
 """Priority, as of `nice`: who books comes first."""
 _COMMAND: Final = (sys.executable, "-m", "relay_ledger", "reconcile")
+_REFUSAL: Final = "relay-ledger: "
+"""How the command begins what it refuses. What else it writes is a traceback, which may hold anything, a key too."""
 _COMPARED: Final = frozenset({0, 3})
 """Exit codes of a comparison that was made; 3 says that something is flagged."""
 
@@ -97,7 +99,7 @@ class ScheduledReports:
             async with asyncio.timeout(LONGEST_SECONDS):
                 _, said = await process.communicate()
         except TimeoutError:
-            said = b"it took too long"
+            said = f"{_REFUSAL}it took too long".encode()
         finally:
             # also where this process is to end
             with suppress(ProcessLookupError):
@@ -109,7 +111,7 @@ class ScheduledReports:
                 "reconciled", provider=source.provider, period=period, flagged=code != 0
             )
             return
-        detail = said.decode(errors="replace").strip()[-MAX_DETAIL:]
+        detail = reason(said, code)
         self._log.event("report_failed", provider=source.provider, period=period, detail=detail)
 
 
@@ -117,6 +119,13 @@ def month_due(now: int, *, settle_hours: int) -> str:
     """Returns the month of the last day that is settled: the one before, until the first day of this one is."""
     settled = now - settle_hours * HOUR - DAY
     return f"{datetime.fromtimestamp(settled // SECOND, UTC):%Y-%m}"
+
+
+def reason(said: bytes, code: int) -> str:
+    """Returns why the command ended with a code, from what it wrote: its refusals alone, at most MAX_DETAIL characters."""
+    lines = said.decode(errors="replace").splitlines()
+    refusals = [line.removeprefix(_REFUSAL) for line in lines if line.startswith(_REFUSAL)]
+    return "; ".join(refusals)[-MAX_DETAIL:] or f"it ended with code {code}"
 
 
 def arguments(source: ReportSource, period: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_ledger.settings import ReportSource, Settings
 from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
 from relay_ledger.store.tool_calls.tool_call_store import ToolCallStore
+from relay_ledger.upkeep import scheduled_reports
 from relay_ledger.upkeep.scheduled_reports import HOUR, ScheduledReports, month_due
 
 FIRST = int(datetime(2026, 3, 10, tzinfo=UTC).timestamp())
@@ -115,6 +117,32 @@ def test_a_key_that_is_refused_is_told_without_it_and_tried_again(books: Books, 
     assert "somebody" not in json.dumps(told)
     assert ReconciliationStore(books.engine).latest() == {}
     assert look()[0][0] == "reconciled"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "sk-planted\nsk-second",
+        "# planted\nsk-one",
+        "sk-planted é",
+        "sk-planted\x00",
+        "planted it",
+        "\n",
+    ],
+)
+def test_a_file_that_is_no_single_key_is_told_without_its_content(look: Look, given: str) -> None:
+    (event, told) = look(given=given)[0]
+    assert event == "report_failed"
+    assert told["detail"] == "the key file does not hold one key on one line"
+
+
+def test_a_traceback_of_the_command_is_not_told(
+    look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crash = "raise ValueError('relay-ledger: sk-planted')"
+    monkeypatch.setattr(scheduled_reports, "_COMMAND", (sys.executable, "-c", crash))
+    (event, told) = look()[0]
+    assert (event, told["detail"]) == ("report_failed", "it ended with code 1")
 
 
 @pytest.mark.parametrize(
