@@ -11,6 +11,7 @@ from tests.chart.test_chart import CHART, helm, rendered
 from relay_contract.billing.delivery import INGEST_PORT
 from relay_contract.billing.ledger_token import read_keys
 from relay_ledger.settings import Settings as LedgerSettings
+from relay_operator.manifests.policies import NOT_PUBLIC_V4, NOT_PUBLIC_V6
 from relay_operator.settings import Settings
 
 NAME = "relay-operator-ledger"
@@ -209,7 +210,11 @@ def test_reports_are_asked_for_with_keys_of_their_own(database: tuple[str, ...])
         )
     rules = made["NetworkPolicy"]["spec"]["egress"]
     [world] = [one for one in rules if one["ports"] == [{"protocol": "TCP", "port": 443}]]
-    assert "169.254.0.0/16" in world["to"][0]["ipBlock"]["except"]
+    # as relays' own policies have them: the API server refuses others
+    assert [one["ipBlock"] for one in world["to"]] == [
+        {"cidr": "0.0.0.0/0", "except": NOT_PUBLIC_V4},
+        {"cidr": "::/0", "except": NOT_PUBLIC_V6},
+    ]
     ports = [[port["port"] for port in rule["ports"]] for rule in rules]
     assert ports == [[53, 53], [443], *([[5432]] if database else [])]
 

@@ -26,3 +26,16 @@ app.kubernetes.io/instance: {{ include "relay-operator.name" . }}
 {{- $entries := $made.data | default dict }}
 {{- get $entries $ledger.keysEntry | default (randAlphaNum 64 | b64enc) }}
 {{- end }}
+
+{{- /* ranges that are not public, as relays' own policies have them; the API server refuses IPv4-mapped addresses in a policy */}}
+{{- define "relay-operator.notPublicV4" -}}
+{{- list
+  "0.0.0.0/8" "10.0.0.0/8" "100.64.0.0/10" "127.0.0.0/8" "169.254.0.0/16" "172.16.0.0/12"
+  "192.0.0.0/24" "192.168.0.0/16" "198.18.0.0/15" "224.0.0.0/4" "240.0.0.0/4" | toJson }}
+{{- end }}
+
+{{- define "relay-operator.notPublicV6" -}}
+{{- list
+  "::/128" "::1/128" "64:ff9b::/96" "64:ff9b:1::/48" "2001::/32" "2002::/16" "fc00::/7" "fe80::/10"
+  "fec0::/10" "ff00::/8" | toJson }}
+{{- end }}
