@@ -104,6 +104,27 @@ def test_the_rules_are_valid(promtool: Path, tmp_path: Path, values: tuple[str, 
     assert f"{len(rules())} rules found" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("values", "seconds"),
+    [
+        ((), 180_000),
+        # values of a release that had no audits, or no ledger
+        (("alerts.thresholds.auditOverdueSeconds=null",), 180_000),
+        (("ledger=null",), 180_000),
+        (("alerts.thresholds.auditOverdueSeconds=400000",), 400_000),
+        (("ledger.auditHours=720",), 1442 * 3600),
+        (("ledger.auditHours=720", "alerts.thresholds.auditOverdueSeconds=7200"), 1442 * 3600),
+        (("ledger.auditHours=1", "alerts.thresholds.auditOverdueSeconds=7200"), 4 * 3600),
+    ],
+)
+def test_an_audit_is_overdue_after_two_of_them_at_the_earliest(
+    values: tuple[str, ...], seconds: int
+) -> None:
+    listed = (rule for group in rules_file(*values)["groups"] for rule in group["rules"])
+    [rule] = [one for one in listed if one["alert"] == "RelayLedgerAuditOverdue"]
+    assert rule["expr"].endswith(f" > {seconds}")
+
+
 @pytest.mark.parametrize("case", CASES, ids=case_name)
 def test_an_alert_fires_and_says_what_and_where(promtool: Path, tmp_path: Path, case: Case) -> None:
     looks = [(case.minutes, case.alert, [expected(case)])]

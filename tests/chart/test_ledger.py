@@ -225,6 +225,19 @@ def test_reports_may_go_to_named_addresses_alone() -> None:
     assert world["to"] == [{"ipBlock": {"cidr": "192.0.2.7/32"}}]
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("toolCallMebibytes", "pastDays", "openHours", "graceHours", "auditHours", "reports"),
+        *("reports.sources", "reports.everyHours", "reports.cidrs", "payments", "payments.from"),
+    ],
+)
+def test_without_a_value_that_an_older_ledger_did_not_have_the_default_holds(value: str) -> None:
+    # keys that the chart makes would differ each time
+    with_ledger = ("ledger.enabled=true", "ledger.keys.secretName=mine", "alerts.enabled=true")
+    assert rendered(*with_ledger, f"ledger.{value}=null") == rendered(*with_ledger)
+
+
 def test_months_that_records_may_still_come_for_are_kept() -> None:
     values = ["--set", "ledger.enabled=true,ledger.pastDays=90,ledger.keptDays=120"]
     done = helm("template", "x", str(CHART), *values)

@@ -8,7 +8,10 @@ The group of rules about the ledger, beside those of _alerts.tpl. Without a ledg
 {{- $namespace := .Values.prometheus.labels.namespace }}
 {{- $pod := .Values.prometheus.labels.pod }}
 {{- $limits := .Values.alerts.thresholds }}
-{{- $space := mul (.Values.ledger.outboxMebibytes | default 64) 1048576 }}
+{{- $values := .Values.ledger | default dict }}
+{{- $space := mul ($values.outboxMebibytes | default 64) 1048576 }}
+{{- /* never before the second audit should have ended: one that is less often audited would be overdue always */}}
+{{- $overdue := max (int64 ($limits.auditOverdueSeconds | default 0)) (mul (add (mul 2 (int64 ($values.auditHours | default 24))) 2) 3600) }}
 - name: relay-operator-ledger
   rules:
   - alert: RelayLedgerDown
@@ -56,7 +59,7 @@ The group of rules about the ledger, beside those of _alerts.tpl. Without a ledg
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayLedgerAuditDiffers") | trim | nindent 6 }}
   - alert: RelayLedgerAuditOverdue
     expr: |-
-      time() - max(relay_ledger_audit_timestamp_seconds{ {{- $ledger }}}) > {{ $limits.auditOverdueSeconds }}
+      time() - max(relay_ledger_audit_timestamp_seconds{ {{- $ledger }}}) > {{ $overdue }}
     for: 2h
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
     annotations:
