@@ -14,6 +14,8 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(ge=1, le=2**40)]
 LONGEST_MONTH_DAYS = 31
+REPORT_BASE = r"^(https://[^/?#\s@]+|http://(127\.0\.0\.1|\[::1\]|localhost)(:[0-9]+)?)$"
+"""Where a key of an administrator may go: by TLS, or not beyond this machine; without a name and password, and a path."""
 
 
 class ReportSource(BaseModel):
@@ -26,8 +28,8 @@ class ReportSource(BaseModel):
     provider: Annotated[str, Field(pattern=r"^[a-z0-9]([-.a-z0-9]{0,61}[a-z0-9])?$")]
     dialect: Literal["openai", "anthropic"]
     key_file: Path
-    base: Annotated[str, Field(pattern=r"^(https?://[^/?#\s]+)?$")] = ""
-    """Another address than the provider's own, without a path."""
+    base: Annotated[str, Field(pattern=f"^$|{REPORT_BASE}")] = ""
+    """Another address than the provider's own, as REPORT_BASE has it."""
     own_keys: tuple[Annotated[str, Field(pattern=r"^[!-~]{1,128}$")], ...] = ()
     """The provider's ids of keys that only relays have."""
     settle_hours: Annotated[int, Field(ge=1, le=24 * 14)] = 48

@@ -226,6 +226,22 @@ def test_reports_may_go_to_named_addresses_alone() -> None:
 
 
 @pytest.mark.parametrize(
+    "base",
+    [
+        *("http://proxy.test", "https://proxy.test:8443", "https://user:pass@proxy.test"),
+        *("https://user@proxy.test", "https://proxy.test/v1", "proxy.test"),
+    ],
+)
+def test_reports_are_asked_for_where_the_policy_lets_and_the_key_is_not_in_clear(base: str) -> None:
+    sets = [part for value in REPORTS for part in ("--set", value)]
+    command = ("template", "x", str(CHART), *sets)
+    done = helm(*command, "--set", f"ledger.reports.sources[0].base={base}")
+    assert "ledger/reports/sources/0/base" in done.stderr
+    done = helm(*command, "--set", "ledger.reports.sources[0].base=https://proxy.test")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
     "value",
     [
         *("toolCallMebibytes", "pastDays", "openHours", "graceHours", "auditHours", "reports"),

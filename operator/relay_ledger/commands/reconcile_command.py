@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ from relay_ledger.reconciliation.reconciling import (
     reconciled,
 )
 from relay_ledger.reconciliation.summary import summary_of
+from relay_ledger.settings import REPORT_BASE
 from relay_ledger.store.bills.cost_adjustments import CostAdjustments
 from relay_ledger.store.bills.own_use_reading import attempts_of, cost_of
 from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
@@ -64,7 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--api-key-file", type=Path, help="ask the provider with this key of an administrator"
     )
-    parser.add_argument("--api-base", help="another address than the provider's own")
+    parser.add_argument(
+        "--api-base",
+        type=_base,
+        help="another address than the provider's own, https:// and a name",
+    )
     parser.add_argument(
         "--own-key",
         action="append",
@@ -128,6 +134,14 @@ def _check_days(given: ProviderReport, report: ProviderReport, period: Period) -
     if missing:
         first, _ = min(missing)
         raise NotSettled(f"costs of {utc_text(first)} are missing: give those of the whole month")
+
+
+def _base(text: str) -> str:
+    if not re.fullmatch(REPORT_BASE, text):
+        raise argparse.ArgumentTypeError(
+            "it has to be https:// and a name, without user, password and path: the key goes there"
+        )
+    return text
 
 
 def _adjusted(

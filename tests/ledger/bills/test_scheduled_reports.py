@@ -18,6 +18,7 @@ from tests.ledger.bills.usage_report_api import (
     openai_usage,
 )
 from tests.ledger.conftest import Books
+from tests.ledger.shell import Shell
 from tests.unit.relay_contract.billing.records import closed
 
 from relay_contract.billing.token_buckets import TokenBuckets
@@ -32,6 +33,11 @@ from relay_ledger.upkeep.scheduled_reports import HOUR, ScheduledReports, month_
 
 FIRST = int(datetime(2026, 3, 10, tzinfo=UTC).timestamp())
 NOON = int(datetime(2026, 3, 20, 12, tzinfo=UTC).timestamp()) * 10**6
+UNSAFE_BASES = (
+    *("file:///x", "http://proxy.test", "http://localhost.proxy.test", "http://10.0.0.7:3128"),
+    *("https://user:pass@proxy.test", "http://127.0.0.1@proxy.test", "https://proxy.test/v1"),
+)
+"""Where a key of an administrator would go in clear, or what no request goes by."""
 Look = Callable[..., list[tuple[str, dict[str, Any]]]]
 
 
@@ -159,9 +165,24 @@ def test_the_month_is_that_of_the_last_settled_day(now: str, month: str) -> None
     assert month_due(at, settle_hours=48) == month
 
 
+@pytest.mark.parametrize("base", UNSAFE_BASES)
+def test_the_command_sends_its_key_nowhere_in_clear(
+    base: str, shell: Shell, address: str, tmp_path: Path
+) -> None:
+    command = ["reconcile", "openai", "--period", "2026-03", "--dialect", "openai"]
+    key = tmp_path / "key"
+    key.write_text("k")
+    code, _, said = shell.run(address, *command, "--api-key-file", str(key), f"--api-base={base}")
+    assert code == 2
+    assert "it has to be https:// and a name" in said
+
+
 @pytest.mark.parametrize(
     "changes",
-    [{"provider": "--file=/etc/passwd"}, {"base": "file:///x"}, {"dialect": "x"}, {"key": "x"}],
+    [
+        *({"provider": "--file=/etc/passwd"}, {"dialect": "x"}, {"key": "x"}),
+        *({"base": base} for base in UNSAFE_BASES),
+    ],
 )
 def test_a_source_that_cannot_be_asked_is_refused(changes: dict[str, str]) -> None:
     source = {"provider": "openai", "dialect": "openai", "keyFile": "/key"}
