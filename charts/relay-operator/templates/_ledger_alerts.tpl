@@ -64,7 +64,7 @@ The group of rules about the ledger, beside those of _alerts.tpl. Without a ledg
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
     annotations:
       summary: The ledger has not been audited for long.
-      description: {{ printf "An audit follows a quarter of an hour after the start, then every ledger.auditHours. It ends without a result while the database does not answer (log event database), or by a defect (log event failed): kubectl -n %s logs -l app.kubernetes.io/name=relay-operator-ledger." .Release.Namespace | quote }}
+      description: {{ printf "An audit follows a quarter of an hour after the start, then every ledger.auditHours. It ends without a result while the database does not answer (log event database_away), or by a defect (log event failed): kubectl -n %s logs -l app.kubernetes.io/name=relay-operator-ledger." .Release.Namespace | quote }}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayLedgerAuditOverdue") | trim | nindent 6 }}
   - alert: RelayAttemptsUnpriced
     expr: |-

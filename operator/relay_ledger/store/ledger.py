@@ -1,10 +1,20 @@
 """The ledger in its database: books batches, closes what a crash left open, and shows that nothing is missing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, func, literal, select
+from sqlalchemy import (
+    ColumnElement,
+    Engine,
+    Select,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    union_all,
+)
 
 from relay_contract.billing.attempt_event import AttemptRecord
 from relay_contract.billing.event_line import read_event
@@ -110,18 +120,49 @@ class Ledger:
         return dict(zip(FIGURES, map(int, row), strict=True))
 
     def differences(self, *, start: int, end: int) -> list[dict[str, Any]]:
-        """Compares the sums of a time with their postings; returns the keys where they are not the same, with both.
+        """Compares the sums of a time with their postings, tenant by tenant; returns the keys where they are not the same, with both.
 
         start and end are at quarters of an hour, within what is kept.
         """
-        with reading(self._engine) as connection:
-            sums = _by_key(connection.execute(_summed(start, end)))
-            posted = _by_key(connection.execute(_posted(start, end)))
-        nothing = dict.fromkeys(FIGURES, 0)
         return [
-            {"key": key, "sums": sums.get(key, nothing), "postings": posted.get(key, nothing)}
-            for key in sorted(sums.keys() | posted.keys())
-            if sums.get(key, nothing) != posted.get(key, nothing)
+            difference
+            for tenant_uid in self.tenants()
+            for difference in self.differences_of(tenant_uid, start=start, end=end)
+        ]
+
+    def tenants(self) -> Iterator[str]:
+        """Yields who has sums or postings, each by a look into two indexes."""
+        tenant_uid: str | None = self.tenant_after("")
+        while tenant_uid is not None:
+            yield tenant_uid
+            tenant_uid = self.tenant_after(tenant_uid)
+
+    def tenant_after(self, tenant_uid: str) -> str | None:
+        """Returns the next one who has sums or postings, in the order of the database; None after the last."""
+        firsts = union_all(
+            *(
+                select(func.min(table.c.tenant_uid).label("uid")).where(
+                    table.c.tenant_uid > tenant_uid
+                )
+                for table in (SUMS, POSTINGS)
+            )
+        ).subquery()
+        with reading(self._engine) as connection:
+            found: str | None = connection.execute(select(func.min(firsts.c.uid))).scalar_one()
+        return found
+
+    def differences_of(self, tenant_uid: str, *, start: int, end: int) -> list[dict[str, Any]]:
+        """Compares as differences does, of one tenant. The database compares: only what differs takes memory here."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(_differing(tenant_uid, start, end)).all()
+        size = len(FIGURES)
+        return [
+            {
+                "key": tuple(row[: len(_KEY)]),
+                "sums": _figures(row[len(_KEY) : len(_KEY) + size]),
+                "postings": _figures(row[len(_KEY) + size :]),
+            }
+            for row in sorted(rows, key=lambda row: tuple(row[: len(_KEY)]))
         ]
 
     def _overdue(self, sent_before: int) -> Mapping[str, list[AttemptRecord]]:
@@ -152,21 +193,28 @@ def _of(column: ColumnElement[str], tenant_uid: str | None) -> ColumnElement[boo
 _KEY: Final = ("tenant_uid", "quarter", *DIMENSIONS)
 
 
-def _summed(start: int, end: int) -> Any:
-    columns = [SUMS.c[name] for name in (*_KEY, *FIGURES)]
-    return select(*columns).where(SUMS.c.quarter >= start, SUMS.c.quarter < end)
-
-
-def _posted(start: int, end: int) -> Any:
+def _differing(tenant_uid: str, start: int, end: int) -> Select[Any]:
+    """Both primary keys begin with the tenant: this reads what is of one, and nothing of others."""
     at = POSTINGS.c.dispatched_at
     quarter = (at - at % QUARTER_MICROSECONDS).label("quarter")
-    keys = [POSTINGS.c.tenant_uid, quarter, *(POSTINGS.c[name] for name in DIMENSIONS)]
-    figures = [func.sum(POSTINGS.c[name]).label(name) for name in FIGURES]
-    return select(*keys, *figures).where(at >= start, at < end).group_by(*keys)
+    both = union_all(
+        select(
+            *(SUMS.c[name] for name in _KEY),
+            *(SUMS.c[name].label(f"sums_{name}") for name in FIGURES),
+            *(literal_column("0").label(f"postings_{name}") for name in FIGURES),
+        ).where(SUMS.c.tenant_uid == tenant_uid, SUMS.c.quarter >= start, SUMS.c.quarter < end),
+        select(
+            *(POSTINGS.c.tenant_uid, quarter, *(POSTINGS.c[name] for name in DIMENSIONS)),
+            *(literal_column("0") for _ in FIGURES),
+            *(POSTINGS.c[name] for name in FIGURES),
+        ).where(POSTINGS.c.tenant_uid == tenant_uid, at >= start, at < end),
+    ).subquery()
+    keys = [both.c[name] for name in _KEY]
+    sums = [func.sum(both.c[f"sums_{name}"]) for name in FIGURES]
+    postings = [func.sum(both.c[f"postings_{name}"]) for name in FIGURES]
+    differ = or_(*(one != other for one, other in zip(sums, postings, strict=True)))
+    return select(*keys, *sums, *postings).group_by(*keys).having(differ)
 
 
-def _by_key(rows: Any) -> dict[tuple[Any, ...], dict[str, int]]:
-    return {
-        tuple(row[: len(_KEY)]): dict(zip(FIGURES, map(int, row[len(_KEY) :]), strict=True))
-        for row in rows
-    }
+def _figures(values: Sequence[Any]) -> dict[str, int]:
+    return dict(zip(FIGURES, map(int, values), strict=True))

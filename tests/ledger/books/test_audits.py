@@ -3,12 +3,13 @@
 import asyncio
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import text
+from sqlalchemy import event, text
 from tests.ledger.conftest import Books
 from tests.unit.relay_contract.billing.records import closed
 
@@ -16,6 +17,8 @@ from relay_ledger.ingest.booking_desk import BookingDesk
 from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_ledger.settings import Settings
+from relay_ledger.store.databases import open_database
+from relay_ledger.store.ledger import Ledger
 from relay_ledger.store.tool_calls.tool_call_store import ToolCallStore
 from relay_ledger.upkeep.audits import DAY, Audits
 
@@ -36,9 +39,12 @@ class Audited:
             log=LedgerLog(),
             max_batches=4,
         )
-        self._audits = Audits(
-            Settings(database=SecretStr("sqlite:////nowhere")),
-            books.ledger,
+        self._audits = self.audits(books.ledger)
+
+    def audits(self, ledger: Ledger, *, audit_hours: int = 24) -> Audits:
+        return Audits(
+            Settings(database=SecretStr("sqlite:////nowhere"), audit_hours=audit_hours),
+            ledger,
             desk=self.desk,
             metrics=self.metrics,
             log=LedgerLog(lambda event, **told: self.logged.append((event, told))),
@@ -89,6 +95,79 @@ def test_a_sum_that_somebody_has_changed_is_told(
     # the last good one was before
     assert audited.metric("differences") == 1
     assert audited.metric("timestamp_seconds") == (NOW - 1) / 10**6
+
+
+@pytest.mark.parametrize("table", ["sums", "postings"])
+def test_what_has_only_one_side_is_told(books: Books, audited: Audited, table: str) -> None:
+    names = ["uid-B", "uid-a", "uid-b"]
+    for name in names:
+        attempt = closed(attempt_id=name, tenant_uid=name, dispatched_at=NOW - 3 * DAY)
+        books.ledger.book(name, [attempt], books.prices, now=NOW)
+    with books.engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            # as one could who may do anything
+            connection.execute(text("SET LOCAL session_replication_role = replica"))
+        connection.execute(text(f"DELETE FROM {table} WHERE tenant_uid <> 'uid-a'"))
+    assert audited.audit() == 2
+    told = {told["key"][0] for event, told in audited.logged if event == "audit_difference"}
+    assert told == {"uid-B", "uid-b"}
+
+
+def test_no_statement_reads_what_is_of_all_tenants(books: Books, audited: Audited) -> None:
+    if books.engine.dialect.name != "sqlite":
+        pytest.skip("the other plans by the size of tables")
+    book(books, "one", NOW)
+    asked: list[tuple[str, Any]] = []
+    event.listen(
+        books.engine,
+        "before_cursor_execute",
+        lambda _, __, statement, values, *___: asked.append((statement, values)),
+    )
+    audited.audit()
+    comparing = [one for one in asked if "postings" in one[0]]
+    assert comparing
+    with books.engine.connect() as connection:
+        for statement, values in comparing:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+            reads = [
+                row.detail for row in plan if " sums" in row.detail or " postings" in row.detail
+            ]
+            assert len(reads) == 2
+            assert all(read.startswith("SEARCH") and "tenant_uid" in read for read in reads)
+
+
+def test_an_audit_holds_nothing_of_what_agrees(books: Books, audited: Audited) -> None:
+    attempts = [
+        closed(attempt_id=f"attempt-{number}", key_name=f"key-{number}", dispatched_at=NOW - DAY)
+        for number in range(2000)
+    ]
+    books.ledger.book("uid-a", attempts, books.prices, now=NOW)
+    assert audited.audit() == 0
+    tracemalloc.start()
+    try:
+        assert audited.audit() == 0
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # three KiB of each key would be six MiB
+    assert most < 2_000_000
+
+
+def test_audits_that_fail_come_at_ever_longer_times(
+    audited: Audited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = open_database("sqlite:////nowhere/ledger.db")
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 7:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(audited.audits(Ledger(away), audit_hours=1).run())
+    assert pauses == [900, 300, 600, 1200, 2400, 3600, 3600]
 
 
 def test_attempts_that_do_not_balance_are_told(books: Books, audited: Audited) -> None:
