@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import resource
 import signal
 import socket
 import sys
@@ -21,6 +20,7 @@ from relay.process.memory_plan import memory_limit, memory_plan
 from relay.process.supervisor import Supervisor
 from relay.process.traffic.listening import listening_socket
 from relay.settings import Settings
+from relay_contract.descriptor_limit import raise_descriptor_limit
 from relay_contract.log_lines.library_log import take_over_library_logs
 from relay_contract.seal import parse_public_keys
 
@@ -37,7 +37,8 @@ def main() -> None:
     except RelayMisconfigured as error:
         sys.stderr.write(f"relay: {error}\n")
         sys.exit(2)
-    _raise_descriptor_limit()
+    # each call needs two
+    raise_descriptor_limit()
     asyncio.run(_serve(settings, acceptance))
 
 
@@ -163,10 +164,3 @@ def _listeners(settings: Settings) -> list[socket.socket]:
         port = listener.getsockname()[1]
         listeners.append(listener)
     return listeners
-
-
-def _raise_descriptor_limit() -> None:
-    """Raises the soft limit of descriptors to the hard one: each call needs two, and the soft limit is often 1024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

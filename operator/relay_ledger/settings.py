@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     max_connections: Count = 4096
     """Of each port at a time, and half of the files that the process may open at most. Beyond them the address that has most gives one up."""
     connections_per_address: Count = 512
-    """More of one address are not let in; behind one may be all relay pods of a node."""
+    """Beyond them an address gives up the one that waits for longest; behind one may be all relay pods of a node."""
     drain_seconds: Seconds = 20.0
     """From SIGTERM to the exit at the latest."""
 

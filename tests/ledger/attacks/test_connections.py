@@ -1,6 +1,7 @@
 """Clients that are slow, or many, do not keep records of others out."""
 
 import contextlib
+import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -78,6 +79,32 @@ def test_thousands_of_connections_of_one_address_keep_no_other_out(bounded: Ledg
         answer = deliver(bounded, "127.0.0.2")
         assert (answer.status_code, answer.json()["booked"]) == (httpx.codes.OK, 1)
     assert deliver(bounded, "127.0.0.1").status_code == httpx.codes.OK
+
+
+def test_who_waits_keeps_no_other_of_its_own_address_out(bounded: LedgerProcess) -> None:
+    with opened(bounded, ["127.0.0.1"] * PER_ADDRESS, b"POST "):
+        answer = deliver(bounded, "127.0.0.1")
+        assert (answer.status_code, answer.json()["booked"]) == (httpx.codes.OK, 1)
+        bounded.wait_for_metric('relay_ledger_connections_ended_total{reason="address"}', 1)
+
+
+def test_as_many_files_are_open_as_the_machine_lets(
+    books: Books, address: str, tmp_path: Path
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    process = LedgerProcess(address, tmp_path)
+    # what it starts with is of this process
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, hard), hard))
+    try:
+        process.start()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        with opened(process, ["127.0.0.1"] * 200, b""):
+            assert deliver(process, "127.0.0.2").status_code == httpx.codes.OK
+            ended = 'relay_ledger_connections_ended_total{reason="full"}'
+            assert process.metric(ended) == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        process.end()
 
 
 def test_where_all_places_are_taken_who_waits_makes_room(bounded: LedgerProcess) -> None:

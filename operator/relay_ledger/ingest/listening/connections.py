@@ -4,8 +4,8 @@ The HTTP library bounds neither the time of a head nor the number of connections
 """
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable
 from enum import Enum
 from typing import Final, Protocol
 
@@ -58,8 +58,26 @@ class Connection:
         return now - self.since > self.phase.value
 
 
+class _Address:
+    """Connections of one address; those without a request in hand in the order in which they began to wait."""
+
+    __slots__ = ("count", "waiting")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.waiting: OrderedDict[Connection, None] = OrderedDict()
+
+    @property
+    def longest(self) -> Connection:
+        """The one that waits for longest; there has to be one."""
+        return next(iter(self.waiting))
+
+
 class Connections:
-    """All of one port. ended is called with the reason and the address of each that is ended, or not let in."""
+    """All of one port. ended is called with the reason and the address of each that is ended, or not let in.
+
+    Finding one to end takes a look at each address that has one waiting, and at no connection: none, where all are busy.
+    """
 
     def __init__(
         self,
@@ -74,39 +92,45 @@ class Connections:
         self._ended = ended
         self._clock = clock
         self._open: dict[Connection, None] = {}
-        self._by_address: Counter[str] = Counter()
+        self._addresses: dict[str, _Address] = {}
+        self._with_waiting: dict[str, _Address] = {}
 
     def __len__(self) -> int:
         return len(self._open)
 
     def admit(self, peer: Peer, address: str) -> Connection | None:
-        """Lets a connection in; None where its address has as many as it may.
+        """Lets a connection in; None where it is full of requests in hand.
 
-        Where all places are taken, the address that has most of them gives one up: one that has no request in hand, the one that waits
-        for longest.
+        An address that has as many as it may gives one up, and where all places are taken the one that has most of them: one that has no
+        request in hand, the one that waits for longest.
         """
-        if self._by_address[address] >= self._most_per_address:
-            self._ended("address", address)
-            return None
-        if len(self._open) >= self._most and not self._makes_room():
-            self._ended("full", address)
+        if not self._makes_room(address):
             return None
         connection = Connection(peer, address, self._clock())
         self._open[connection] = None
-        self._by_address[address] += 1
+        own = self._addresses.setdefault(address, _Address())
+        own.count += 1
+        self._waits(connection, own)
         return connection
 
     def moves_to(self, connection: Connection, phase: Phase) -> None:
         """Notes that another phase of it begins."""
         connection.moves_to(phase, self._clock())
+        if connection in self._open:
+            own = self._addresses[connection.address]
+            self._waits_no_more(connection, own)
+            if phase is not Phase.REQUEST:
+                self._waits(connection, own)
 
     def leaves(self, connection: Connection) -> None:
         """Notes that one is closed; again does no harm."""
         if connection in self._open:
             del self._open[connection]
-            self._by_address[connection.address] -= 1
-            if not self._by_address[connection.address]:
-                del self._by_address[connection.address]
+            own = self._addresses[connection.address]
+            self._waits_no_more(connection, own)
+            own.count -= 1
+            if not own.count:
+                del self._addresses[connection.address]
 
     def look(self) -> None:
         """Ends what lasts too long."""
@@ -114,18 +138,34 @@ class Connections:
         for connection in [one for one in self._open if one.is_overdue(now)]:
             self._end(connection, ENDED_BY[connection.phase])
 
-    def _makes_room(self) -> bool:
-        for address, _ in self._by_address.most_common():
-            waiting = min(self._waiting(address), key=lambda one: one.since, default=None)
-            if waiting is not None:
-                self._end(waiting, "full")
-                return True
-        return False
+    def _makes_room(self, address: str) -> bool:
+        own = self._addresses.get(address)
+        if own is not None and own.count >= self._most_per_address:
+            return self._gives_up(own if own.waiting else None, "address", address)
+        if len(self._open) >= self._most:
+            most = min(
+                self._with_waiting.values(),
+                key=lambda one: (-one.count, one.longest.since),
+                default=None,
+            )
+            return self._gives_up(most, "full", address)
+        return True
 
-    def _waiting(self, address: str) -> Iterator[Connection]:
-        return (
-            one for one in self._open if one.address == address and one.phase is not Phase.REQUEST
-        )
+    def _gives_up(self, giver: _Address | None, reason: str, address: str) -> bool:
+        if giver is None:
+            self._ended(reason, address)
+            return False
+        self._end(giver.longest, reason)
+        return True
+
+    def _waits(self, connection: Connection, own: _Address) -> None:
+        own.waiting[connection] = None
+        self._with_waiting[connection.address] = own
+
+    def _waits_no_more(self, connection: Connection, own: _Address) -> None:
+        own.waiting.pop(connection, None)
+        if not own.waiting:
+            self._with_waiting.pop(connection.address, None)
 
     def _end(self, connection: Connection, reason: str) -> None:
         self.leaves(connection)

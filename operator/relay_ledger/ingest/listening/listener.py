@@ -1,7 +1,6 @@
 """Serves an application on a port, with bounds on its connections."""
 
 import asyncio
-import resource
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -9,6 +8,7 @@ from typing import Any, Final, cast
 
 from aiohttp import web
 
+from relay_contract.descriptor_limit import raise_descriptor_limit
 from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_ledger.ingest.listening.connections import Connection, Connections, Phase
@@ -91,7 +91,7 @@ async def listening(
         log.repeated("connection_ended", by=("reason",), reason=reason, address=address)
 
     connections = Connections(
-        most=min(settings.max_connections, _most_files() // 2),
+        most=min(settings.max_connections, raise_descriptor_limit() // 2),
         most_per_address=settings.connections_per_address,
         ended=ended,
     )
@@ -139,8 +139,3 @@ async def _looking(connections: Connections) -> None:
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         connections.look()
-
-
-def _most_files() -> int:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft if soft != resource.RLIM_INFINITY else 2**20

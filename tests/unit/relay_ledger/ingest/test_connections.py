@@ -1,5 +1,7 @@
 """Connections are bounded in number and in time, and what bounds them is told."""
 
+import time
+
 import pytest
 
 from relay_ledger.ingest.listening.connections import (
@@ -70,16 +72,33 @@ def test_each_phase_may_last_so_long(phase: Phase, seconds: float, reason: str) 
 
 def test_an_address_has_so_many_and_others_have_theirs() -> None:
     port = Port(most=10)
-    opened = [port.open("a") for _ in range(5)]
-    assert [connection is not None for _, connection in opened] == [True] * 3 + [False] * 2
+    for _ in range(3):
+        port.connections.moves_to(port.admitted("a")[1], Phase.REQUEST)
+    assert [port.open("a")[1] for _ in range(2)] == [None, None]
     assert port.open("b")[1] is not None
     assert port.ended == [("address", "a")] * 2
-    first = opened[0][1]
-    assert first is not None
-    port.connections.leaves(first)
-    port.connections.leaves(first)
+    assert len(port.connections) == 4
+
+
+def test_an_address_that_has_as_many_as_it_may_gives_up_the_one_that_waits_longest() -> None:
+    port = Port(most=10)
+    peers = [port.admitted("a") for _ in range(3)]
+    port.connections.moves_to(peers[0][1], Phase.REQUEST)
+    # this one was used since: the third waits longer
+    port.now += 1
+    port.connections.moves_to(peers[1][1], Phase.REQUEST)
+    port.connections.moves_to(peers[1][1], Phase.IDLE)
+    other, _ = port.admitted("b")
     assert port.open("a")[1] is not None
-    assert port.open("a")[1] is None
+    assert [peer.ends for peer, _ in peers] == [0, 0, 1]
+    assert other.ends == 0
+    assert port.ended == [("address", "a")]
+    # the library tells of those that were ended as well
+    port.connections.leaves(peers[2][1])
+    port.connections.moves_to(peers[2][1], Phase.IDLE)
+    assert len(port.connections) == 4
+    assert port.open("a")[1] is not None
+    assert [peer.ends for peer, _ in peers] == [0, 1, 1]
 
 
 def test_where_all_places_are_taken_the_address_with_most_gives_up_the_one_that_waits_longest() -> (
@@ -101,3 +120,35 @@ def test_a_request_in_hand_is_not_ended_for_another() -> None:
         port.connections.moves_to(port.admitted(address)[1], Phase.REQUEST)
     assert port.open("c")[1] is None
     assert port.ended == [("full", "c")]
+
+
+def test_of_addresses_that_have_as_many_the_one_that_waits_longest_is_ended() -> None:
+    port = Port()
+    peers = [port.admitted(address) for address in ("a", "b", "a", "b")]
+    port.connections.moves_to(peers[0][1], Phase.HEAD)
+    assert port.open("c")[1] is not None
+    assert [peer.ends for peer, _ in peers] == [0, 1, 0, 0]
+
+
+def test_an_address_without_a_connection_that_waits_is_passed_over() -> None:
+    port = Port()
+    for _ in range(3):
+        port.connections.moves_to(port.admitted("a")[1], Phase.REQUEST)
+    peer, _ = port.admitted("b")
+    assert port.open("c")[1] is not None
+    assert (peer.ends, port.ended) == (1, [("full", "b")])
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_refusing_or_making_room_does_not_look_at_every_connection(busy: bool) -> None:
+    many = 4096
+    port = Port(most=many, most_per_address=many)
+    for number in range(many):
+        _, connection = port.admitted(f"10.0.0.{number % 64}")
+        if busy:
+            port.connections.moves_to(connection, Phase.REQUEST)
+    started = time.process_time()
+    for _ in range(100):
+        assert (port.open("10.0.1.1")[1] is None) is busy
+    # a look at each of them for each address took more than 10 s
+    assert time.process_time() - started < 1
