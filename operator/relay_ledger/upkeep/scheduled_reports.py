@@ -9,14 +9,17 @@ import os
 import random
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway
 from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
-from relay_ledger.periods.zones import SECOND
+from relay_ledger.periods.months import month_period, read_month
+from relay_ledger.periods.zones import SECOND, zone
 from relay_ledger.settings import ReportSource, Settings
 from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
 
@@ -54,6 +57,8 @@ class ScheduledReports:
         self._desk = desk
         self._metrics = metrics
         self._log = log
+        self._not_before: dict[tuple[str, str], int] = {}
+        """By provider and month, of what took too long."""
 
     async def run(self) -> None:
         """Looks for what is due until it is cancelled; returns at once where no source is named."""
@@ -76,23 +81,28 @@ class ScheduledReports:
     async def look(self, *, now: int) -> None:
         """Compares each provider that was not compared for long enough, one after the other; raises DatabaseAway.
 
-        What fails is told and tried again with the next look.
+        What fails is told and tried again with the next look; what took too long, after report_hours.
         """
-        latest = await self._desk.in_thread(self._store.latest)
+        again = self._settings.report_hours * HOUR
         for source in self._settings.reports:
-            found = latest.get(source.provider)
-            if found is None or now - found["madeAt"] >= self._settings.report_hours * HOUR:
-                await self._compare(source, now)
+            made = await self._desk.in_thread(partial(self._store.made, source.provider))
+            for period in due(made, now, settle_hours=source.settle_hours, again=again):
+                if now >= self._not_before.get((source.provider, period), 0):
+                    await self._compare(source, period, now)
 
-    async def _compare(self, source: ReportSource, now: int) -> None:
-        period = month_due(now, settle_hours=source.settle_hours)
-        process = await asyncio.create_subprocess_exec(
-            *_COMMAND,
-            *arguments(source, period),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
+    async def _compare(self, source: ReportSource, period: str, now: int) -> None:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *_COMMAND,
+                *arguments(source, period),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except OSError as error:
+            # no room for one more process, above all: others may find some
+            self._failed(source, period, f"it did not start: {error.strerror}")
+            return
         with suppress(ProcessLookupError):
             os.setpriority(os.PRIO_PROCESS, process.pid, _LOWEST)
         try:
@@ -100,6 +110,10 @@ class ScheduledReports:
                 _, said = await process.communicate()
         except TimeoutError:
             said = f"{_REFUSAL}it took too long".encode()
+            again = self._settings.report_hours * HOUR
+            self._not_before = {(source.provider, period): now + again} | {
+                one: at for one, at in self._not_before.items() if at > now
+            }
         finally:
             # also where this process is to end
             with suppress(ProcessLookupError):
@@ -111,8 +125,27 @@ class ScheduledReports:
                 "reconciled", provider=source.provider, period=period, flagged=code != 0
             )
             return
-        detail = reason(said, code)
+        self._failed(source, period, reason(said, code))
+
+    def _failed(self, source: ReportSource, period: str, detail: str) -> None:
         self._log.event("report_failed", provider=source.provider, period=period, detail=detail)
+
+
+def due(made: Mapping[int, int], now: int, *, settle_hours: int, again: int) -> list[str]:
+    """Returns the months to compare, by when those of a provider were compared last: made is of their starts, again in microseconds.
+
+    That is the month of the last settled day, and the one before until it was compared as a whole: once all of its days were settled.
+    """
+    month = read_month(month_due(now, settle_hours=settle_hours))
+    before, newest = (month_period(one, zone("UTC")) for one in (month.moved(-1), month))
+    # of a provider that is new here nothing was booked before
+    known = any(start <= before.start for start in made)
+    months = []
+    if known and made.get(before.start, 0) < before.end + settle_hours * HOUR:
+        months.append(before.name)
+    if newest.start not in made or now - made[newest.start] >= again:
+        months.append(newest.name)
+    return months
 
 
 def month_due(now: int, *, settle_hours: int) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,13 @@ from tests.ledger.conftest import Books
 from tests.ledger.shell import Shell
 from tests.unit.relay_contract.billing.records import closed
 
+from relay_contract.billing.reconciliation_summary import Summary
 from relay_contract.billing.token_buckets import TokenBuckets
 from relay_ledger.ingest.booking_desk import BookingDesk
 from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
+from relay_ledger.periods.months import month_period, read_month
+from relay_ledger.periods.zones import zone
 from relay_ledger.settings import ReportSource, Settings
 from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
 from relay_ledger.store.tool_calls.tool_call_store import ToolCallStore
@@ -63,12 +66,14 @@ def look(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Look:
-    """Looks for what is due at a time, with the key that is given; returns what is logged."""
+    """Looks for what is due at times, one after the other, with the key that is given; returns what is logged."""
     monkeypatch.setenv("RELAY_LEDGER_DATABASE", address)
     key = tmp_path / "admin-key"
     metrics = LedgerMetrics()
 
-    def looked(now: int = NOON, *, given: str = ADMIN_KEY) -> list[tuple[str, dict[str, Any]]]:
+    def looked(
+        *times: int, given: str = ADMIN_KEY, providers: Sequence[str] = ("openai",)
+    ) -> list[tuple[str, dict[str, Any]]]:
         key.write_text(given)
         logged: list[tuple[str, dict[str, Any]]] = []
         log = LedgerLog(lambda event, **told: logged.append((event, told)))
@@ -80,8 +85,11 @@ def look(
             log=log,
             max_batches=4,
         )
-        source = ReportSource(provider="openai", dialect="openai", key_file=key, base=api.base)
-        settings = Settings(database=SecretStr(address), reports=(source,))
+        sources = tuple(
+            ReportSource(provider=name, dialect="openai", key_file=key, base=api.base)
+            for name in providers
+        )
+        settings = Settings(database=SecretStr(address), reports=sources)
         reports = ScheduledReports(
             settings,
             ReconciliationStore(books.engine),
@@ -90,7 +98,8 @@ def look(
             log=log,
         )
         try:
-            asyncio.run(reports.look(now=now))
+            for now in times or (NOON,):
+                asyncio.run(reports.look(now=now))
         finally:
             desk.close()
         return logged
@@ -98,7 +107,7 @@ def look(
     return looked
 
 
-def test_a_provider_is_compared_once_a_day(books: Books, api: UsageReportApi, look: Look) -> None:
+def test_a_provider_is_compared_with_its_reports(books: Books, look: Look) -> None:
     attempt = closed(
         dispatched_at=FIRST * 10**6 + HOUR,
         tokens=TokenBuckets(input=1000, output=100),
@@ -109,11 +118,80 @@ def test_a_provider_is_compared_once_a_day(books: Books, api: UsageReportApi, lo
     assert look() == [("reconciled", told)]
     found = ReconciliationStore(books.engine).latest()["openai"]
     assert (found["flagged"], found["reported"]) == (0, "0.0028")
-    asked = len(api.asked)
-    assert look(found["madeAt"] + 24 * HOUR - 1) == []
-    assert len(api.asked) == asked
-    look(found["madeAt"] + 24 * HOUR)
-    assert len(api.asked) > asked
+
+
+def test_a_month_is_compared_again_after_a_day(
+    books: Books, api: UsageReportApi, look: Look
+) -> None:
+    compared(books, "2026-03", NOON)
+    # an older month that somebody compared later, and another provider's, are not what counts
+    compared(books, "2026-01", NOON + 12 * HOUR)
+    compared(books, "2026-02", NOON + 12 * HOUR)
+    compared(books, "2026-03", NOON + 12 * HOUR, provider="anthropic")
+    assert look(NOON + 24 * HOUR - 1) == []
+    assert api.asked == []
+    assert [told["period"] for _, told in look(NOON + 24 * HOUR)] == ["2026-03"]
+
+
+def test_a_later_month_that_somebody_compared_does_not_stand_for_this_one(
+    books: Books, look: Look
+) -> None:
+    compared(books, "2026-03", NOON - 48 * HOUR)
+    compared(books, "2026-02", NOON - 48 * HOUR)
+    compared(books, "2026-04", NOON - HOUR)
+    assert [told["period"] for _, told in look()] == ["2026-03"]
+
+
+@pytest.mark.parametrize(
+    ("made", "periods"),
+    [("2026-04-02T23:59", ["2026-03", "2026-04"]), ("2026-04-03T00:00", ["2026-04"])],
+)
+def test_a_month_stays_due_until_it_was_compared_as_a_whole(
+    books: Books, look: Look, made: str, periods: list[str]
+) -> None:
+    compared(books, "2026-03", moment(made))
+    now = moment("2026-04-20T12:00")
+    # the first fails, and the other comes all the same
+    assert [told["period"] for _, told in look(now, given="sk-other")] == periods
+    assert [told["period"] for _, told in look(now)] == periods
+    # of April the provider has nothing
+    assert [told["period"] for _, told in look(now)] == ["2026-04"]
+
+
+def test_what_took_too_long_is_not_tried_each_hour(
+    look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = (sys.executable, "-c", "import time; time.sleep(60)")
+    monkeypatch.setattr(scheduled_reports, "_COMMAND", slow)
+    monkeypatch.setattr(scheduled_reports, "LONGEST_SECONDS", 0.2)
+    late = ("report_failed", "it took too long")
+    logged = look(NOON, NOON + HOUR, NOON + 24 * HOUR - 1)
+    assert [(event, told["detail"]) for event, told in logged] == [late]
+    assert len(look(NOON, NOON + HOUR, NOON + 24 * HOUR)) == 2
+
+
+def test_a_process_that_does_not_start_keeps_no_other_source_waiting(
+    look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduled_reports, "_COMMAND", ("/nowhere/python",))
+    logged = look(providers=("openai", "second"))
+    detail = "it did not start: No such file or directory"
+    assert [(told["provider"], told["detail"]) for _, told in logged] == [
+        ("openai", detail),
+        ("second", detail),
+    ]
+
+
+def compared(books: Books, month: str, made_at: int, *, provider: str = "openai") -> None:
+    period = month_period(read_month(month), zone("UTC"))
+    found = Summary(0, 0, 0, "USD", "0.00", "0.00", "0.00", "")
+    ReconciliationStore(books.engine).keep(
+        provider, found, "{}", start=period.start, end=period.end, now=made_at
+    )
+
+
+def moment(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 10**6
 
 
 def test_a_key_that_is_refused_is_told_without_it_and_tried_again(books: Books, look: Look) -> None:

@@ -31,6 +31,17 @@ class ReconciliationStore:
         with self._engine.begin() as connection:
             connection.execute(insert(RECONCILIATIONS), [row])
 
+    def made(self, provider: str) -> dict[int, int]:
+        """Returns by the start of each period of a provider when it was compared last."""
+        table = RECONCILIATIONS.c
+        with reading(self._engine) as connection:
+            rows = connection.execute(
+                select(table.starts_at, func.max(table.made_at).label("newest"))
+                .where(table.provider == provider)
+                .group_by(table.starts_at)
+            ).all()
+        return {row.starts_at: row.newest for row in rows}
+
     def latest(self) -> dict[str, dict[str, Any]]:
         """Returns by provider what was found last of its last period, with start, end and madeAt."""
         table = RECONCILIATIONS.c
