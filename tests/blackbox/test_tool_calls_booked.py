@@ -15,6 +15,8 @@ from tests.blackbox.waiting import eventually
 from tests.blackbox.wire import Wire, request_bytes
 from tests.unit.relay.tools.protocol import raw
 
+from relay_contract.tools.manifest import ToolLimit
+
 pytestmark = pytest.mark.timeout(180)
 
 
@@ -102,3 +104,24 @@ def test_calls_are_booked_once_across_kills_of_ledger_relay_and_shipper(
     )
     assert booked(ledger, 5)[-1][:2] == ("last", "ok")
     assert ledger.quarantined() == 0
+
+
+def test_calls_that_a_limit_refuses_take_no_room_of_those_that_are_paid(
+    new_relay: NewRelay, platform: Platform, erp: ToolServer, ledger: BookingLedger, tmp_path: Path
+) -> None:
+    outbox = tmp_path / "outbox"
+    ledger.process.kill()
+    relay = new_relay(document="plain", **ledger.settings(outbox))
+    relay.give_key("tools-erp", SECRET)
+    limits = (ToolLimit(name="read_*", requests_per_minute=6),)
+    relay.push(document(platform, erp, FINANCE, tool_limits=limits))
+    assert call(relay, "read_invoice", x_request_id="served").status == 200
+    call(relay, "read_invoice", x_request_id="limited")
+    kept = eventually(
+        lambda: [one.read_bytes() for one in outbox.rglob("*") if one.is_file()],
+        lambda texts: any(b'"limited"' in text for text in texts),
+        what="the record of a call beyond its limit",
+    )
+    paid = [text for text in kept if b"served" in text]
+    assert paid
+    assert not any(b"limited" in text for text in paid)

@@ -61,6 +61,7 @@ class Permissions:
 
     __slots__ = (
         "_below",
+        "_below_lengths",
         "_by_length",
         "_digests",
         "_exact_resources",
@@ -98,6 +99,7 @@ class Permissions:
             self._hold(ListKind.RESOURCES, grant.server, grant.resource_definitions)
             self._hold(ListKind.TEMPLATES, grant.server, grant.template_definitions)
         self._lengths = sorted(self._by_length, reverse=True)
+        self._below_lengths = sorted({len(literal) for literal in self._below}, reverse=True)
         if reached is not None:
             for kind, servers in self._servers.items():
                 self._servers[kind] = tuple(one for one in servers if one in reached)
@@ -145,9 +147,12 @@ class Permissions:
     def _waits(self, uri: str) -> bool:
         """Returns whether a resource is suspended: as it is listed, or by the template that says most of its URI."""
         digest = self._digests[ListKind.RESOURCES].get(uri)
-        literals = (literal for literal in self._below if uri.startswith(literal))
-        by_template = self._below.get(max(literals, key=len, default=""), False)
-        return by_template if digest is None else digest == WAITING
+        by_template: bool | None = None
+        for length in self._below_lengths:
+            found = self._below.get(uri[:length])
+            if by_template is None:
+                by_template = found
+        return bool(by_template) if digest is None else digest == WAITING
 
     def _hold(
         self, kind: ListKind, server: str, definitions: tuple[ResourceDefinition, ...] | None

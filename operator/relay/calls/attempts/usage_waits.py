@@ -97,4 +97,11 @@ class UsageWaits:
             attempt.abort()
         except Exception as raised:  # the others are to end all the same
             self._waiting.discard(wait)
-            self._exceptions.note(raised)
+            self._give_up(wait, raised)
+
+    def _give_up(self, wait: UsageWait, raised: Exception) -> None:
+        try:
+            # frees what its caller holds
+            wait.crashed(raised)
+        except Exception as again:
+            self._exceptions.note(again)

@@ -97,6 +97,8 @@ class AnsweringRequest(TenantRequest, AnswerReader, CallHolder):
         auth = self._admitted(passed, caller, access)
         if auth is None:
             return
+        if self._record is not None:
+            self._record.opened()
         call = self._call = self._call_of(passed, access, fields, seal, self, place)
         call.start(auth)
 

@@ -8,12 +8,13 @@ from relay.calls.call_context import CallContext
 from relay.calls.tenants.caller import Caller
 from relay.calls.tool_use.message_admission import BUSY_SECONDS, seat_at, within_rate
 from relay.calls.tool_use.resumption.call_ids import CallIds
-from relay.calls.tool_use.resumption.kept_calls import KeptCalls
+from relay.calls.tool_use.resumption.kept_calls import KeptCalls, Question
 from relay.calls.tool_use.resumption.resumable_call import ResumableCall
 from relay.calls.tool_use.server_exchange import RoundReader, ServerExchange, ServerRound
 from relay.calls.tool_use.session_access import (
     SESSION_HEADER,
     call_position_seal,
+    holder_of,
     permissions_in,
     session_fields,
     session_of,
@@ -38,11 +39,12 @@ from relay.tools.handshake import (
     version_for,
 )
 from relay.tools.methods import Rule
+from relay.tools.permissions import Permissions
 from relay.tools.reading.eras import Era
 from relay.tools.reading.messages import Kind, Message
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import StateSeal
-from relay.tools.sealed.event_ids import MARKED_SINCE, CallPosition
+from relay.tools.sealed.event_ids import MARKED_SINCE, MAX_EVENT_ID_CHARACTERS, CallPosition
 from relay.tools.sealed.sealing import NONCE_BYTES
 from relay.tools.sealed.sessions import ServerSession, Session, is_session_id
 from relay.tools.server_requests import unmarked
@@ -138,13 +140,18 @@ class SessionRequest(RepeatableRequest, RoundReader):
         message = self._message
         if message is None or passed.permitted is None or message.method not in MULTI_ROUND:
             return
+        self._kept.ask_anew(self._question(message, caller))
+        name = message.params["uri" if message.method == _READ else "name"]
+        if len(name) + len(passed.name) > MAX_EVENT_ID_CHARACTERS:
+            # no id of an event could hold it
+            return
         position = CallPosition(
             worker=self._kept.worker,
             call=passed.question.call_id,
             place=place,
             server=passed.server,
             method=message.method,
-            name=message.params["uri" if message.method == _READ else "name"],
+            name=name,
             own_name=passed.name,
             id_text=message.id_text,
             server_id="",
@@ -152,6 +159,10 @@ class SessionRequest(RepeatableRequest, RoundReader):
         if _EVENTS in self.request.fields.get(b"accept", b"").lower():
             seal = call_position_seal(self.request, self._context, caller, access)
             self._ids = CallIds(seal, position, marks=session.version >= MARKED_SINCE)
+
+    def _question(self, message: Message, caller: Caller) -> Question:
+        session = self.request.fields.get(SESSION_HEADER, b"")
+        return holder_of(caller), session, message.id_text
 
     def _call_of(
         self,
@@ -169,9 +180,21 @@ class SessionRequest(RepeatableRequest, RoundReader):
         return ResumableCall(providers, access, passed, fields, seal, reader, place, server)
 
     def _keep_call(self) -> None:
-        ids, record, caller = self._ids, self._record, self.caller
-        if self._share is None and ids is not None and record is not None and caller is not None:
-            self._share = self._kept.keep(ids.call, record, caller, self)
+        ids, record, caller, message = self._ids, self._record, self.caller, self._message
+        if self._share is not None or ids is None or record is None:
+            return
+        if caller is not None and message is not None:
+            question = self._question(message, caller)
+            self._share = self._kept.keep(ids.call, record, caller, self, question)
+
+    def permissions_for(self, passed: Passed, seal: StateSeal) -> Permissions | None:
+        found = super().permissions_for(passed, seal)
+        session, caller = self._session, self.caller
+        tools = None if caller is None else caller.snapshot.tools
+        if found is None or session is None or caller is None or tools is None:
+            return found
+        # a cursor leads to servers of the session alone
+        return permissions_in(session, caller.snapshot.document.tenant, tools)
 
     def _act(
         self, message: Message, decision: Decision, session: Session, access: ToolAccess

@@ -60,8 +60,6 @@ class ToolRecord:
             if self._event.name and permitted.name != self._event.name:
                 self._event.own_name = permitted.name
             self._event.call_id = decision.question.call_id
-            if not permitted.remembered_seconds:
-                self.opened()
 
     def opened(self) -> None:
         """Records that the request may be sent from now on."""

@@ -22,7 +22,7 @@ from relay.tools.seats import SharedSeats
 from relay_contract.billing.tool_call import ToolOutcome
 
 KEPT_SECONDS: Final = 120.0
-"""For a call that no client reads: then it is booked as cancelled, and cannot be gone on with any more."""
+"""For a call that no client reads, in all its pauses together: then it is booked as cancelled, and cannot be gone on with any more."""
 MOST_KEPT: Final = 64
 """Of a tenant's calls that no client reads; its keys share them as they share seats."""
 MOST_ANSWERED: Final = 64
@@ -32,6 +32,8 @@ CLAIM_SECONDS: Final = 2.0
 _ANSWERED: Final = frozenset({"ok", "tool_error", "protocol_error"})
 """Ends of calls whose answer may be told again: what else is booked as costs nothing, and one that is had later would be free."""
 _SEPARATOR: Final = "."
+Question = tuple[str, bytes, str]
+"""Whose request a call is, its session, and the id that it has there."""
 
 
 @trait
@@ -42,6 +44,10 @@ class CallHolder(ABC):
     def taken_over(self) -> None:
         """Lets the call go: a later request of its caller's goes on with it."""
 
+    @abstractmethod
+    def crashed(self, error: Exception) -> None:
+        """Takes an exception in the handling of what it is told."""
+
 
 @trait
 class ClaimReader(CallHolder):
@@ -50,10 +56,6 @@ class ClaimReader(CallHolder):
     @abstractmethod
     def claimed(self, share: "CallShare | None", *, is_known: bool) -> None:
         """Takes whether the call can be gone on with, and what its end is to be told; None where it is booked already."""
-
-    @abstractmethod
-    def crashed(self, error: Exception) -> None:
-        """Takes an exception in the handling of that."""
 
 
 @trait
@@ -74,7 +76,10 @@ class CallShare(ABC):
 
 
 class KeptCall:
-    """A call that began in this worker. Until `_let_go` it has an end to come; reader and worker say who tells of it."""
+    """A call that began in this worker. Until `_let_go` it has an end to come; reader and worker say who tells of it.
+
+    loan is the number of the other worker's claim by which it has the call; what it says of an earlier one is nothing.
+    """
 
     __slots__ = (
         "_calls",
@@ -84,15 +89,24 @@ class KeptCall:
         "_left_at",
         "_record",
         "_room",
+        "_seconds_left",
         "_timer",
         "id",
+        "loan",
         "name",
+        "question",
         "reader",
         "worker",
     )
 
     def __init__(
-        self, calls: "KeptCalls", call: str, record: ToolRecord, caller: Caller, holder: CallHolder
+        self,
+        calls: "KeptCalls",
+        call: str,
+        record: ToolRecord,
+        caller: Caller,
+        holder: CallHolder,
+        question: Question,
     ) -> None:
         tenant = caller.snapshot.document.tenant
         self._calls = calls
@@ -102,12 +116,15 @@ class KeptCall:
         self._room = calls.room_of(tenant.uid)
         self._is_parked = False
         self._left_at = 0.0
+        self._seconds_left = KEPT_SECONDS
         self._timer: asyncio.TimerHandle | None = None
         self.id = call
         self.name = holder_of(caller)
+        self.question = question
         # whoever tells of it now: a request here, or one in the worker with this number
         self.reader: CallHolder | None = holder
         self.worker = -1
+        self.loan = 0
 
     def ended(self, outcome: ToolOutcome, answer_bytes: int = 0) -> None:
         """Books the call."""
@@ -128,22 +145,30 @@ class KeptCall:
         if self._is_parked:
             return
         self._left_at = time.monotonic()
-        if not self._room.has_room(self._key, parties=self._keys, most=MOST_KEPT):
+        has_room = self._room.has_room(self._key, parties=self._keys, most=MOST_KEPT)
+        if not has_room or self._calls.is_stopped or not self.name:
             self.ended("cancelled")
             return
         self._room.take(self._key)
         self._is_parked = True
-        self._timer = asyncio.get_running_loop().call_later(KEPT_SECONDS, self.ended, "cancelled")
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._seconds_left, self.ended, "cancelled")
 
-    def taken(self, reader: CallHolder | None, worker: int = -1) -> None:
-        """Gives the call to another request: one here, or in the worker with this number."""
+    def taken(self, reader: CallHolder | None, worker: int = -1, loan: int = 0) -> None:
+        """Gives the call to another request: one here, or in the worker with this number, by its claim of that number."""
         before, there = self.reader, self.worker
-        self.reader, self.worker = reader, worker
+        self.reader, self.worker, self.loan = reader, worker, loan
         self._unpark()
         if before is not None:
-            before.taken_over()
+            _take_over(before)
         elif there >= 0:
             self._calls.tell(there, "taken", self.id)
+
+    def hide(self) -> None:
+        """Lets no request go on with the call any more: another one of its session has its id."""
+        self.name = ""
+        if self._is_parked:
+            self.ended("cancelled")
 
     def _let_go(self, *, is_answered: bool) -> None:
         self._unpark()
@@ -156,7 +181,16 @@ class KeptCall:
             self._timer = None
         if self._is_parked:
             self._is_parked = False
+            self._seconds_left = max(0.0, self._seconds_left - (time.monotonic() - self._left_at))
             self._room.give_back(self._key)
+
+
+def _take_over(holder: CallHolder) -> None:
+    """Tells whoever told of a call that another request does; its own fault ends its request alone."""
+    try:
+        holder.taken_over()
+    except Exception as error:
+        holder.crashed(error)
 
 
 class _HeldShare(CallShare):
@@ -184,21 +218,25 @@ class _HeldShare(CallShare):
 class _LentShare(CallShare):
     """A call of another worker's, which is told what becomes of it."""
 
-    __slots__ = ("_call", "_calls", "_worker")
+    __slots__ = ("_call", "_calls", "_loan", "_worker")
 
-    def __init__(self, calls: "KeptCalls", worker: int, call: str) -> None:
+    def __init__(self, calls: "KeptCalls", worker: int, call: str, loan: int) -> None:
         self._calls = calls
         self._worker = worker
         self._call = call
+        self._loan = loan
 
     def ended(self, outcome: ToolOutcome, answer_bytes: int = 0) -> None:
-        self._calls.give_back(self._worker, self._call, "ended", [outcome, answer_bytes])
+        self._give_back("ended", outcome, answer_bytes)
 
     def refused(self, error: ProtocolError) -> None:
-        self._calls.give_back(self._worker, self._call, "refused", [error.name])
+        self._give_back("refused", error.name)
 
     def left(self) -> None:
-        self._calls.give_back(self._worker, self._call, "left", [])
+        self._give_back("left")
+
+    def _give_back(self, what: str, *said: object) -> None:
+        self._calls.give_back(self._worker, self._call, self._loan, what, list(said))
 
 
 class _Claim:
@@ -220,6 +258,7 @@ class KeptCalls:
 
     __slots__ = (
         "_answered",
+        "_asked",
         "_calls",
         "_claims",
         "_instance",
@@ -227,6 +266,7 @@ class KeptCalls:
         "_number",
         "_questions",
         "_rooms",
+        "is_stopped",
         "send",
     )
 
@@ -235,12 +275,16 @@ class KeptCalls:
         # no other process is this one, whatever its number
         self._instance = random_id(16)
         self._calls: dict[str, KeptCall] = {}
-        self._answered: dict[str, deque[str]] = {}
+        # of each name, the calls whose answer was told, with what was asked
+        self._answered: dict[str, deque[tuple[str, Question]]] = {}
+        # which of the calls that are known here was asked by which id
+        self._asked: dict[Question, str] = {}
         self._rooms: dict[str, SharedSeats] = {}
         # calls of other workers that requests here tell of
-        self._lent: dict[str, CallHolder] = {}
+        self._lent: dict[str, tuple[CallHolder, int]] = {}
         self._claims: dict[int, _Claim] = {}
         self._questions = 0
+        self.is_stopped = False
         self.send: Callable[..., None] | None = None
 
     def begin(self, number: int, send: Callable[..., None]) -> None:
@@ -253,10 +297,32 @@ class KeptCalls:
         """What event ids say of whose call it is."""
         return f"{self._number}{_SEPARATOR}{self._instance}"
 
-    def keep(self, call: str, record: ToolRecord, caller: Caller, holder: CallHolder) -> CallShare:
+    def keep(
+        self,
+        call: str,
+        record: ToolRecord,
+        caller: Caller,
+        holder: CallHolder,
+        question: Question,
+    ) -> CallShare:
         """Keeps a call from its first event with an id on, and returns what is told of its end."""
-        kept = self._calls[call] = KeptCall(self, call, record, caller, holder)
+        kept = self._calls[call] = KeptCall(self, call, record, caller, holder, question)
+        self._asked[question] = call
         return _HeldShare(kept, holder)
+
+    def ask_anew(self, question: Question) -> None:
+        """Makes the earlier call of this id unknown: a server that tells all of a session would answer a request for its rest with the
+        answer of the later one, which nobody had paid.
+        """
+        call = self._asked.pop(question, None)
+        if call is None:
+            return
+        kept = self._calls.get(call)
+        if kept is not None:
+            kept.hide()
+        answered = self._answered.get(question[0])
+        if answered is not None and (call, question) in answered:
+            answered.remove((call, question))
 
     def claim(self, worker: str, call: str, name: str, reader: ClaimReader) -> None:
         """Lets a request go on with a call, whoever told of it before; worker is whose call it is, name whose the request is."""
@@ -279,7 +345,8 @@ class KeptCalls:
         self.tell(there, "claim", call, [worker, name, question])
 
     def stop(self) -> None:
-        """Books what no request here tells of any more: the process is about to end."""
+        """Books what no request here tells of any more, then and later: the process is about to end."""
+        self.is_stopped = True
         for call in list(self._calls.values()):
             if call.reader is None:
                 call.ended("cancelled" if call.worker < 0 else "unknown")
@@ -292,16 +359,26 @@ class KeptCalls:
 
     def forget(self, call: KeptCall, *, is_answered: bool) -> None:
         """Forgets a call that is over, but for its name where its answer was told."""
-        if self._calls.pop(call.id, None) is not None and is_answered:
-            answered = self._answered.setdefault(call.name, deque(maxlen=MOST_ANSWERED))
-            answered.append(call.id)
+        if self._calls.pop(call.id, None) is None:
+            return
+        if not is_answered or not call.name:
+            self._drop_question(call.id, call.question)
+            return
+        answered = self._answered.setdefault(call.name, deque())
+        if len(answered) >= MOST_ANSWERED:
+            self._drop_question(*answered.popleft())
+        answered.append((call.id, call.question))
+
+    def _drop_question(self, call: str, question: Question) -> None:
+        if self._asked.get(question) == call:
+            del self._asked[question]
 
     def _found(self, call: str, name: str) -> tuple[KeptCall | None, bool]:
         """Returns a call of this holder's, None of one that is booked; and whether it is known."""
         kept = self._calls.get(call)
         if kept is not None and kept.name == name:
             return kept, True
-        return None, call in self._answered.get(name, ())
+        return None, any(call == one for one, _ in self._answered.get(name, ()))
 
     # -- between workers -------------------------------------------------------------------------------------------
 
@@ -310,10 +387,12 @@ class KeptCalls:
         if self.send is not None:
             self.send("kept_call", to=worker, what=what, call=call, said=said or [])
 
-    def give_back(self, worker: int, call: str, what: str, said: list[Any]) -> None:
-        """Tells another worker what became of its call."""
-        if self._lent.pop(call, None) is not None:
-            self.tell(worker, what, call, said)
+    def give_back(self, worker: int, call: str, loan: int, what: str, said: list[Any]) -> None:
+        """Tells another worker what became of its call; nothing of a claim that a later one has taken over."""
+        lent = self._lent.get(call)
+        if lent is not None and lent[1] == loan:
+            del self._lent[call]
+            self.tell(worker, what, call, [loan, *said])
 
     def take_in(self, message: dict[str, Any]) -> None:
         """Takes in what another worker says, or that it is gone."""
@@ -324,9 +403,9 @@ class KeptCalls:
             case "found":
                 self._take_word(sender, call, said)
             case "taken":
-                holder = self._lent.pop(call, None)
-                if holder is not None:
-                    holder.taken_over()
+                lent = self._lent.pop(call, None)
+                if lent is not None:
+                    _take_over(lent[0])
             case "gone":
                 for kept in list(self._calls.values()):
                     if kept.worker == sender:
@@ -338,7 +417,7 @@ class KeptCalls:
         worker, name, question = said
         kept, is_known = self._found(call, name) if worker == self.worker else (None, False)
         if kept is not None:
-            kept.taken(None, sender)
+            kept.taken(None, sender, question)
         self.tell(sender, "found", call, [question, is_known, kept is not None])
 
     def _take_word(self, sender: int, call: str, said: list[Any]) -> None:
@@ -347,16 +426,21 @@ class KeptCalls:
             self._claimed(question, is_known=is_known, is_shared=is_shared)
         elif is_shared:
             # its reader has waited long enough
-            self.tell(sender, "left", call)
+            self.tell(sender, "left", call, [question])
 
     def _take_back(self, sender: int, what: str, call: str, said: list[Any]) -> None:
         kept = self._calls.get(call)
-        if kept is None or kept.worker != sender:
+        if kept is None:
             return
-        if what == "ended":
-            kept.ended(said[0], said[1])
+        if what == "ended" and said[1] in _ANSWERED:
+            # its client has the answer, whoever was to tell of the call meanwhile
+            kept.ended(said[1], said[2])
+        elif kept.worker != sender or kept.loan != said[0]:
+            return
+        elif what == "ended":
+            kept.ended(said[1], said[2])
         elif what == "refused":
-            kept.refused(ProtocolError[said[0]])
+            kept.refused(ProtocolError[said[1]])
         else:
             kept.left()
 
@@ -367,8 +451,8 @@ class KeptCalls:
         claim.timer.cancel()
         share = None
         if is_shared:
-            share = _LentShare(self, claim.worker, claim.call)
-            self._lent[claim.call] = claim.reader
+            share = _LentShare(self, claim.worker, claim.call, question)
+            self._lent[claim.call] = (claim.reader, question)
         try:
             claim.reader.claimed(share, is_known=is_known)
         except (

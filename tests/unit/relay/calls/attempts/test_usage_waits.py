@@ -131,16 +131,19 @@ async def test_so_many_are_waited_for_and_no_more(
 async def test_one_that_raises_does_not_keep_the_others(relay: MemoryRelay) -> None:
     first, second = left(relay, CONTENT + FINISH), left(relay, CONTENT + FINISH)
 
-    tried: list[bool] = []
+    tried: set[int] = set()
 
-    def fail() -> None:
-        tried.append(True)
-        raise OSError("no transport")
+    def failing(number: int) -> Callable[[], None]:
+        def fail() -> None:
+            tried.add(number)
+            raise OSError("no transport")
 
-    for upstream in (first, second):
-        upstream.transport.abort = fail  # type: ignore[method-assign]
+        return fail
+
+    for number, upstream in enumerate((first, second)):
+        upstream.transport.abort = failing(number)  # type: ignore[method-assign]
     relay.service.usage_waits.tick(time.monotonic() + LATER)
-    assert len(tried) == 2
+    assert tried == {0, 1}
     assert [name for name, _ in relay.log.lines] == ["internal_error"]
     relay.service.usage_waits.tick(time.monotonic() + LATER)
-    assert len(tried) == 2
+    assert tried == {0, 1}

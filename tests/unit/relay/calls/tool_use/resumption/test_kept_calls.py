@@ -83,9 +83,11 @@ class Reader(ClaimReader):
 
 
 class Pod:
-    """Workers that tell each other at once what the supervisor passes on."""
+    """Workers that tell each other what the supervisor passes on: at once, or when they are let."""
 
     def __init__(self, workers: int) -> None:
+        self.is_slow = False
+        self.under_way: list[tuple[int, dict[str, Any]]] = []
         self.workers = [KeptCalls() for _ in range(workers)]
         for number, worker in enumerate(self.workers):
             worker.begin(number, self._sender(number))
@@ -94,17 +96,35 @@ class Pod:
         def send(kind: str, *, to: int, **said: Any) -> None:
             assert kind == "kept_call"
             if to < len(self.workers):
-                self.workers[to].take_in({**said, "by": number})
+                self.under_way.append((to, {**said, "by": number}))
+            if not self.is_slow:
+                self.arrive()
 
         return send
 
+    def arrive(self) -> None:
+        """Delivers what is under way, in its order, and what is said to it."""
+        while self.under_way:
+            to, message = self.under_way.pop(0)
+            self.workers[to].take_in(message)
+
 
 def keep(
-    worker: KeptCalls, record: Record, *, call: str = "one", key: str = "production"
+    worker: KeptCalls,
+    record: Record,
+    *,
+    call: str = "one",
+    key: str = "production",
+    asked: str = "",
 ) -> tuple[Reader, CallShare]:
     reader = Reader()
     caller = cast(Caller, OneCaller(key))
-    return reader, worker.keep(call, cast(ToolRecord, record), caller, reader)
+    question = question_of(asked or call, key)
+    return reader, worker.keep(call, cast(ToolRecord, record), caller, reader, question)
+
+
+def question_of(asked: str, key: str = "production") -> tuple[str, bytes, str]:
+    return f"uid/{key}", b"session", asked
 
 
 def claim(pod: Pod, by: int, *, of: int = 0, call: str = "one", name: str = NAME) -> Reader:
@@ -272,3 +292,107 @@ async def test_a_worker_that_says_nothing_knows_nothing(monkeypatch: pytest.Monk
     pod.workers[0].take_in(asked.pop())
     assert claim(pod, 0).words == [True]
     assert record.booked == []
+
+
+async def test_a_reader_that_left_when_another_one_had_the_call_parks_nothing() -> None:
+    pod, record = Pod(2), Record()
+    _, share = keep(pod.workers[0], record)
+    share.left()
+    first = claim(pod, 1)
+    pod.is_slow = True
+    second = claim(pod, 1)
+    assert first.share is not None
+    # it says so before it hears that it is taken over
+    first.share.left()
+    pod.arrive()
+    assert second.words == [True]
+    assert second.share is not None
+    second.share.ended("ok")
+    pod.arrive()
+    assert record.booked == ["ok"]
+
+
+async def test_an_answer_that_was_told_is_booked_although_another_request_claims_the_call() -> None:
+    pod, record = Pod(3), Record()
+    _, share = keep(pod.workers[0], record)
+    share.left()
+    first = claim(pod, 1)
+    pod.is_slow = True
+    second = claim(pod, 2)
+    assert first.share is not None
+    first.share.ended("ok")
+    pod.arrive()
+    assert record.booked == ["ok"]
+    if second.share is not None:
+        second.share.left()
+    pod.arrive()
+    assert record.booked == ["ok"]
+
+
+async def test_the_pauses_of_a_call_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_calls, "KEPT_SECONDS", 0.2)
+    pod, record = Pod(1), Record()
+    _, share = keep(pod.workers[0], record)
+    share.left()
+    for _ in range(3):
+        await asyncio.sleep(0.09)
+        reader = claim(pod, 0)
+        if reader.share is None:
+            break
+        reader.share.left()
+    await asyncio.sleep(0.05)
+    assert record.booked == ["cancelled"]
+
+
+async def test_nothing_waits_after_the_end_of_the_process() -> None:
+    pod, record = Pod(1), Record()
+    _, share = keep(pod.workers[0], record)
+    pod.workers[0].stop()
+    assert record.booked == []
+    share.left()
+    assert record.booked == ["cancelled"]
+
+
+@pytest.mark.parametrize("end", ["ok", "", "read"])
+async def test_a_call_is_unknown_once_another_one_has_its_id(end: str) -> None:
+    pod, record = Pod(1), Record()
+    _, share = keep(pod.workers[0], record, asked="1")
+    if end == "ok":
+        share.ended("ok")
+    elif not end:
+        share.left()
+    pod.workers[0].ask_anew(question_of("1", "batch"))
+    pod.workers[0].ask_anew(question_of("2"))
+    pod.workers[0].ask_anew(question_of("1"))
+    assert claim(pod, 0).words == [False]
+    if end == "read":
+        share.ended("ok")
+        assert claim(pod, 0).words == [False]
+    assert record.booked == ["cancelled" if not end else "ok"]
+
+
+async def test_what_is_known_of_ids_goes_with_the_calls() -> None:
+    pod, record = Pod(1), Record()
+    for number in range(3 * MOST_ANSWERED):
+        keep(pod.workers[0], record, call=str(number))[1].ended("ok" if number % 3 else "crashed")
+    assert len(pod.workers[0]._asked) == MOST_ANSWERED
+
+
+@pytest.mark.parametrize("by", [0, 1])
+async def test_a_fault_of_whoever_told_of_a_call_ends_its_request_alone(by: int) -> None:
+    class Faulty(Reader):
+        def taken_over(self) -> None:
+            raise ValueError("no")
+
+        def crashed(self, error: Exception) -> None:
+            self.is_over = True
+
+    pod, record = Pod(2), Record()
+    keep(pod.workers[0], record)
+    faulty = Faulty()
+    pod.workers[by].claim(pod.workers[0].worker, "one", NAME, faulty)
+    reader = claim(pod, by)
+    assert faulty.is_over
+    assert reader.share is not None
+    reader.share.ended("ok")
+    assert record.booked == ["ok"]
