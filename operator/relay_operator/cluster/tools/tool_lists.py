@@ -38,9 +38,9 @@ _VERSION: Final = "mcp-protocol-version"
 _SESSION: Final = "mcp-session-id"
 _SESSION_ID: Final = re.compile(r"[!-~]{1,1024}")
 _SECONDS: Final = 15.0
-"""For all pages of all lists."""
+"""For all pages of tools and prompts."""
 _RESOURCE_SECONDS: Final = 5.0
-"""Of these, for resources and templates: nobody's tools are to wait for them."""
+"""Beside these, for resources and templates: nobody's tools are to go for want of them."""
 _MOST_ANSWER_BYTES: Final = 2 * 1024 * 1024
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _MOST_PAGES: Final = 64
@@ -150,18 +150,17 @@ class ToolLists:
             )
         resolver = _Guarded(lambda found: self._lets_out(address.upstream, found))
         try:
-            async with (
-                asyncio.timeout(self._seconds),
-                aiohttp.ClientSession(
-                    connector=self._connect(resolver),
-                    trust_env=False,
-                    auto_decompress=False,
-                    cookie_jar=aiohttp.DummyCookieJar(),
-                ) as session,
-            ):
+            async with aiohttp.ClientSession(
+                connector=self._connect(resolver),
+                trust_env=False,
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            ) as session:
                 reading = _Reading(session, address)
                 try:
-                    return await reading.all()
+                    async with asyncio.timeout(self._seconds):
+                        tools, prompts = await reading.tools_and_prompts()
+                    return await reading.with_resources(tools, prompts)
                 finally:
                     await reading.end()
         except TimeoutError as error:
@@ -219,9 +218,10 @@ class _Reading:
         self._marks: dict[tuple[str, str], Marks] = {}
         self._skipped = 0
 
-    async def all(self) -> Listed:
-        tools = await self._list(_TOOLS)
-        prompts = await self._list(_PROMPTS)
+    async def tools_and_prompts(self) -> tuple[dict[str, str], dict[str, str]]:
+        return await self._list(_TOOLS), await self._list(_PROMPTS)
+
+    async def with_resources(self, tools: dict[str, str], prompts: dict[str, str]) -> Listed:
         resources, templates, unread = await self._resources()
         return Listed(
             tools=tools,

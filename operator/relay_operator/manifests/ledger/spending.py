@@ -71,9 +71,13 @@ def for_earlier_relays(found: Spending | None) -> Spending | None:
     for rate in found.rates:
         if not (rate.tier or rate.region or rate.hours):
             by_model.setdefault(rate.model, []).append(_plain(rate))
-    known = [rates for rates in by_model.values() if all(map(_is_known_earlier, rates))]
-    rates = tuple(rate for rates in known for rate in rates)[:_EARLIER_RATES]
-    return found if rates == found.rates else found.model_copy(update={"rates": rates})
+    kept: list[Rate] = []
+    for rates in by_model.values():
+        # with some of its rates a model's calls would be reckoned at wrong prices
+        if len(kept) + len(rates) <= _EARLIER_RATES and all(map(_is_known_earlier, rates)):
+            kept += rates
+    plain = tuple(kept)
+    return found if plain == found.rates else found.model_copy(update={"rates": plain})
 
 
 def _plain(rate: Rate) -> Rate:

@@ -160,6 +160,11 @@ def test_relays_of_an_earlier_version_get_plain_prices_alone() -> None:
     )
     assert (second.model, second.input) == ("tiers", 1_100_000)
     assert for_earlier_relays(None) is None
+    many = tuple(second.model_copy(update={"model": f"m{n // 12}"}) for n in range(22 * 12))
+    fitting = for_earlier_relays(spending(billing, many))
+    # 21 models of twelve rates are 252 of the 256 that they take; of another one four would fit
+    assert fitting is not None
+    assert len(fitting.rates) == 252
     unchanged = spending(billing, (second,))
     assert for_earlier_relays(unchanged) is unchanged
 

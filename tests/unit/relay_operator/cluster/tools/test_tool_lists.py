@@ -13,6 +13,7 @@ from aiohttp import web
 from tests.unit.relay_operator.cluster.unix_server import serving
 
 from relay_contract.tools.definitions import definition_digest, resource_digest
+from relay_operator.cluster.tools import tool_lists
 from relay_operator.cluster.tools.tool_lists import REVISION, Address, Listed, ToolLists
 from relay_operator.decisions.tools.definitions import MOST_DEFINITIONS, MOST_RESOURCES
 from relay_operator.errors import ToolServerUnusable
@@ -409,3 +410,25 @@ async def test_nobody_loses_a_tool_for_resources_that_cannot_be_read(
     assert found.templates is None
     assert why in found.unread
     assert CANARY not in found.unread
+
+
+async def test_nobody_loses_a_tool_for_resources_that_are_slower_than_the_whole_look_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool_lists, "_RESOURCE_SECONDS", 0.6)
+    answer, never = having([]), asyncio.Event()
+
+    async def hangs(request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        if body["method"] == "resources/list":
+            await never.wait()
+        return web.json_response(answer(body))
+
+    async with a_server(tmp_path / "s", hangs):
+        lists = ToolLists(connect=lambda _: aiohttp.UnixConnector(str(tmp_path / "s")), seconds=0.5)
+        try:
+            found = await lists.read(Address(url="http://erp.example.com/mcp", upstream=SERVICE))
+        finally:
+            never.set()
+    assert found.tools
+    assert "not read within" in found.unread
