@@ -65,14 +65,7 @@ TIERS: Final = (
     Tier("ledger", "tests/ledger", frozenset({Need.POSTGRESQL}), measured=True, processes=2),
     Tier("chart", "tests/chart", frozenset({Need.CLUSTER}), processes=2),
     Tier("image", "tests/image", frozenset({Need.CLUSTER}), processes=2, options=_FILE_BY_FILE),
-    Tier(
-        "contract",
-        "tests/contract",
-        frozenset({Need.CLUSTER}),
-        measured=True,
-        processes=2,
-        options=_FILE_BY_FILE,
-    ),
+    Tier("contract", "tests/contract", frozenset({Need.CLUSTER}), measured=True),
     Tier("blackbox", "tests/blackbox", processes=2, repeats=True),
     Tier("compiled", "tests/blackbox", frozenset({Need.COMPILED_RELAY}), processes=2, clocks=True),
     Tier(
