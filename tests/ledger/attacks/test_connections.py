@@ -144,3 +144,16 @@ def test_a_second_slow_head_on_a_connection_is_given_up_as_well(bounded: LedgerP
         started = time.monotonic()
         assert is_ended(slow)
         assert time.monotonic() - started < 2 * HEAD_SECONDS
+
+
+def test_a_connection_whose_body_was_answered_early_is_kept(bounded: LedgerProcess) -> None:
+    body = b"x" * 4096
+    whole = f"POST {ATTEMPTS_PATH} HTTP/1.1\r\nHost: ledger\r\nContent-Length: {len(body)}\r\n\r\n"
+    with opened(bounded, ["127.0.0.1"], whole.encode()) as [one]:
+        one.settimeout(3 * HEAD_SECONDS)
+        assert one.recv(4096).startswith(b"HTTP/1.1 401")
+        one.sendall(body)
+        # a head that began with that body would have lasted too long by now
+        time.sleep(HEAD_SECONDS + 2)
+        one.sendall(whole.encode())
+        assert one.recv(4096).startswith(b"HTTP/1.1 401")

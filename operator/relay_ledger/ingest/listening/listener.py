@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, cast
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from relay_contract.descriptor_limit import raise_descriptor_limit
 from relay_ledger.ingest.ledger_log import LedgerLog
@@ -24,12 +24,13 @@ MAX_FIELD_BYTES: Final = 4096
 class BoundedHandler(web.RequestHandler):
     """The library's connection, with notes of what it does."""
 
-    __slots__ = ("_connection", "_connections")
+    __slots__ = ("_body", "_connection", "_connections")
 
     def __init__(self, connections: Connections, server: web.Server, **options: Any) -> None:
         super().__init__(server, **options)
         self._connections = connections
         self._connection: Connection | None = None
+        self._body: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes the connection, or ends it."""
@@ -41,9 +42,11 @@ class BoundedHandler(web.RequestHandler):
             self.end()
 
     def data_received(self, data: bytes) -> None:
-        """Notes that a head begins."""
+        """Notes that a head begins; what is left of a body that was answered early is none."""
         connection = self._connection
-        if connection is not None and connection.phase is Phase.IDLE:
+        # the library calls this without data to go on with what it has
+        begins = bool(data) and (self._body is None or self._body.is_eof())
+        if begins and connection is not None and connection.phase is Phase.IDLE:
             self._connections.moves_to(connection, Phase.HEAD)
         super().data_received(data)
 
@@ -57,6 +60,7 @@ class BoundedHandler(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Sends the answer, and notes that the next request is waited for."""
+        self._body = request.content
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
