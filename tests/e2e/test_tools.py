@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from tests.demo.commands import Cluster, wait_until
+from tests.demo.providers import SimulatedProvider
 from tests.e2e import tool_objects
 from tests.e2e.mcp_server import PORT
 from tests.e2e.test_tenancy import apply, becomes
@@ -71,6 +72,8 @@ def tenant(name: str, *, tools: tuple[str, ...] | None) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def platform(staged: Cluster) -> Iterator[Cluster]:
     """Applies two servers of tools and two tenants that may use some of them each, and chat."""
+    # chats are to succeed, whatever was tried with their provider before
+    SimulatedProvider(staged, "legacy").reset()
     tool_objects.install(staged)
     for name, tools in GRANTS.items():
         apply(staged, "Tenant", name, tenant(name, tools=tools))
