@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +22,8 @@ VALUES = {
     "ledger.database.sqlite": {"size": "1Gi", "storageClass": CLASS},
     "ledger.outboxMebibytes": 16,
 }
-DIRECTORY = Path("/var/tmp/relay-ledger-test")
+DIRECTORY = Path(f"/var/tmp/relay-ledger-test-{os.getpid()}")
+"""Of the node, which is this machine where the cluster is embedded; another process has a cluster of its own there."""
 TODAY = datetime.now(UTC).date()
 THIS_MONTH = ("--from", f"{TODAY - timedelta(days=1)}", "--until", f"{TODAY + timedelta(days=2)}")
 # makes one call from a pod to the relay in it, and prints the status
