@@ -1,4 +1,4 @@
-"""Whether the time tells what is denied from what nobody has: pairs in random order on one connection, for every method that names something."""
+"""Measures whether the time tells denied names from unknown ones: pairs in random order on one connection, for every method that names something."""
 
 import os
 import statistics
@@ -45,7 +45,7 @@ _OTHERS: Final = Grant(
     tool_definitions=approved(tool("pay")),
     prompt_definitions=approved(prompt("dismiss")),
 )
-"""What another tenant is granted: it exists, and not for this one."""
+"""Granted to another tenant alone."""
 
 
 def _read(uri: str) -> dict[str, Any]:
@@ -108,7 +108,7 @@ CASES: Final = (
 
 @dataclass(slots=True)
 class _Times:
-    """What requests of one kind took, in seconds."""
+    """The times of requests of one kind, in seconds."""
 
     seconds: list[float] = field(default_factory=list)
 

@@ -8,12 +8,13 @@ import time
 from functools import partial
 from typing import Final
 
-from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway
+from relay_ledger.ingest.booking_desk import BookingDesk
 from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_ledger.periods.zones import QUARTER, SECOND
 from relay_ledger.settings import Settings
 from relay_ledger.store.ledger import Ledger
+from relay_ledger.upkeep.endings import ends_well
 
 FIRST_AUDIT_SECONDS: Final = 900.0
 """After the start: relays deliver first what they have kept."""
@@ -49,18 +50,10 @@ class Audits:
         pause, again = FIRST_AUDIT_SECONDS, AGAIN_SECONDS
         while True:
             await asyncio.sleep(pause)
-            try:
-                await self.audit(now=time.time_ns() // 1000)
+            if await ends_well(self.audit(now=time.time_ns() // 1000), self._log):
                 pause, again = between, AGAIN_SECONDS
-                continue
-            except DatabaseAway:
-                # the log has the reason
-                pass
-            except (
-                Exception
-            ) as error:  # the entry loop: what fails today must not end all that comes after
-                self._log.failed(error)
-            pause, again = again, min(2 * again, between)
+            else:
+                pause, again = again, min(2 * again, between)
 
     async def audit(self, *, now: int) -> int:
         """Compares sums with their postings, of every day that records may still come for, and what was opened with what became of it.

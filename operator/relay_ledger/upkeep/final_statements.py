@@ -13,6 +13,7 @@ from relay_ledger.periods.zones import SECOND, UnknownZone
 from relay_ledger.settings import Settings
 from relay_ledger.statements.statement import NoRate
 from relay_ledger.store.bills.statement_store import PostingsGone, StatementStore
+from relay_ledger.upkeep.endings import ends_well
 
 FIRST_LOOK_SECONDS: Final = 600.0
 """After the start: terms that people and the operator give a new ledger come first."""
@@ -46,15 +47,7 @@ class FinalStatements:
         while True:
             await asyncio.sleep(pause)
             pause = LOOK_SECONDS
-            try:
-                await self.look(now=time.time_ns() // 1000)
-            except DatabaseAway:
-                # the log has the reason; it is tried again
-                continue
-            except (
-                Exception
-            ) as error:  # the entry loop: what fails today must not end all that comes after
-                self._log.failed(error)
+            await ends_well(self.look(now=time.time_ns() // 1000), self._log)
 
     async def look(self, *, now: int) -> None:
         """Makes final what is due, microseconds since 1970; raises DatabaseAway.

@@ -4,13 +4,14 @@ import asyncio
 import time
 from typing import Final
 
-from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway
+from relay_ledger.ingest.booking_desk import BookingDesk
 from relay_ledger.ingest.key_file import KeyFile
 from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_ledger.settings import Settings
 from relay_ledger.store.ledger import Ledger
 from relay_ledger.store.price_book_store import PriceBookStore
+from relay_ledger.upkeep.endings import ends_well
 
 SECOND: Final = 1_000_000
 DAY: Final = 86_400 * SECOND
@@ -43,15 +44,7 @@ class Upkeep:
         """Goes round until it is cancelled."""
         while True:
             await asyncio.sleep(self._settings.upkeep_seconds)
-            try:
-                await self.round()
-            except DatabaseAway:
-                # the log has the reason; it is tried again
-                continue
-            except (
-                Exception
-            ) as error:  # the entry loop: what fails today must not end all that comes after
-                self._log.failed(error)
+            await ends_well(self.round(), self._log)
 
     async def round(self) -> None:
         """Does everything that is due now; raises DatabaseAway."""

@@ -15,13 +15,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway
+from relay_ledger.ingest.booking_desk import BookingDesk
 from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_ledger.periods.months import month_period, read_month
 from relay_ledger.periods.zones import SECOND, zone
 from relay_ledger.settings import ReportSource, Settings
 from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
+from relay_ledger.upkeep.endings import ends_well
 
 FIRST_LOOK_SECONDS: Final = 1200.0
 SPREAD_SECONDS: Final = 600.0
@@ -68,15 +69,7 @@ class ScheduledReports:
         while True:
             await asyncio.sleep(pause)
             pause = LOOK_SECONDS
-            try:
-                await self.look(now=time.time_ns() // 1000)
-            except DatabaseAway:
-                # the log has the reason; it is tried again
-                continue
-            except (
-                Exception
-            ) as error:  # the entry loop: what fails today must not end all that comes after
-                self._log.failed(error)
+            await ends_well(self.look(now=time.time_ns() // 1000), self._log)
 
     async def look(self, *, now: int) -> None:
         """Compares each provider that was not compared for long enough, one after the other; raises DatabaseAway.

@@ -154,7 +154,7 @@ class Answer:
 
     @property
     def denied_call(self) -> str:
-        """What the call names itself for which the answer is refused; empty without one, and where nobody can tell."""
+        """Returns the name of the call for which the answer is refused; empty without one, and where nobody can tell."""
         return "" if self._guard is None else self._guard.denied
 
     @property

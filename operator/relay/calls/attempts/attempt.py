@@ -303,7 +303,7 @@ class Attempt(ResponseReceiver):
 
     @property
     def denied_call(self) -> str:
-        """What the call names itself for which the answer is refused; empty where nobody can tell."""
+        """Returns the name of the call for which the answer is refused; empty where nobody can tell."""
         return "" if self.answer is None else self.answer.denied_call
 
     @property

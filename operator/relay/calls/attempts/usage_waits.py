@@ -95,7 +95,7 @@ class UsageWaits:
             return
         try:
             attempt.abort()
-        except Exception as raised:  # the others are to end all the same
+        except Exception as raised:  # any fault of one: the others are to end all the same
             self._waiting.discard(wait)
             self._give_up(wait, raised)
 
@@ -103,5 +103,5 @@ class UsageWaits:
         try:
             # frees what its caller holds
             wait.crashed(raised)
-        except Exception as again:
+        except Exception as again:  # there is nobody left to tell, and the others are to end
             self._exceptions.note(again)

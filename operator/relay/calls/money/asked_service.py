@@ -1,4 +1,4 @@
-"""What a call asks for beside its tokens that changes their price: the service tier, a faster one, and sound.
+"""Reads from a call what changes the price of its tokens: the service tier, a faster one, and sound.
 
 Sources: OpenAI's reference of `service_tier` (absent or `auto`: what the project is set to), Anthropic's of `service_tier` (`auto` takes the priority
 tier where there is capacity) and `speed`.

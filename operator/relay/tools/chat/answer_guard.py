@@ -41,7 +41,7 @@ class AnswerGuard:
 
     @property
     def denied(self) -> str:
-        """What the call names itself for which the answer is refused; empty where nobody can tell."""
+        """Returns the name of the call for which the answer is refused; empty where nobody can tell."""
         return self._called.denied
 
     def events(self, data: bytes) -> bytes:

@@ -189,7 +189,7 @@ def _take_over(holder: CallHolder) -> None:
     """Tells whoever told of a call that another request does; its own fault ends its request alone."""
     try:
         holder.taken_over()
-    except Exception as error:
+    except Exception as error:  # neither the call nor the worker is to end by it
         holder.crashed(error)
 
 
