@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup check unit blackbox fuzz test demo demo-down bench image plugin lock dashboards sync-crds reference chart-readme
+.PHONY: help setup check unit blackbox fuzz test demo demo-down coverage bench image plugin lock dashboards sync-crds reference chart-readme
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -49,6 +49,9 @@ fuzz: setup ## Fuzz what is C with sanitizers, then the relay from both sides; F
 # with ONLY= one pytest run, and nothing is built that its tests do not need
 test: $(if $(ONLY),setup,check) ## All tests; builds a real cluster (8 to 13 minutes once); ONLY=path for some
 	$(PYTHON) -m tests.tiers $(if $(ONLY),--only '$(ONLY)')
+
+coverage: setup ## Branch coverage of the tiers that run our code in the tests' own processes, a table by package
+	$(PYTHON) -m tests.tiers --coverage
 
 demo: ## Show a canary promoted, one rolled back and one kept, on a real Kubernetes; KEEP=1 leaves the cluster to play with
 	@python3 -m tests.demo.plan $(if $(KEEP),--keep)

@@ -175,7 +175,7 @@ class _Session:
     def __init__(self, runs: Sequence[Run]) -> None:
         *others, self._last = runs
         self._others = [run for run in others if not run.beside]
-        self._measured = [run.title for run in others if run.measured]
+        self._measured = [run.title for run in runs if run.measured]
         self._lane = _Lane([run for run in others if run.beside])
         self._early: dict[Need, Child] = {}
         self._took: list[Took] = []
@@ -199,8 +199,11 @@ class _Session:
             time.sleep(_LOOK_SECONDS)
         if code := self._tell_beside():
             return code
-        self._tell_tables()
-        return self._execute(self._last)
+        self._tell_times()
+        code = self._execute(self._last)
+        if self._measured and code == 0:
+            sys.stdout.write(coverage_report.table(self._measured))
+        return code
 
     def end(self) -> None:
         for child in self._early.values():
@@ -271,10 +274,8 @@ class _Session:
             self._lane.goes_on()
             time.sleep(_LOOK_SECONDS)
 
-    def _tell_tables(self) -> None:
-        """Prints coverage and times before the last run, so that pytest's summary closes the output."""
-        if self._measured:
-            sys.stdout.write(coverage_report.table(self._measured))
+    def _tell_times(self) -> None:
+        """Prints them before the last run, so that pytest's summary closes the output."""
         if self._took:
             sys.stdout.write(times(self._took))
         sys.stdout.write(second_tries.told(self._unsteady))

@@ -1,11 +1,12 @@
 """Runs the test tiers one after the other, the quickest first, and some beside them. What they need is built meanwhile.
 
-    python -m tests.tiers                                  all tests, with coverage; the first tier that fails ends the run
+    python -m tests.tiers                                  all tests; the first tier that fails ends the run
     python -m tests.tiers --tier blackbox --tier compiled  these tiers
+    python -m tests.tiers --coverage                       those whose coverage can be measured, measured
     python -m tests.tiers --only "tests/e2e -k story"      one pytest run with these arguments
 
 A tier beside takes what the others leave idle of the processors. Tables
-before the last run have the coverage and the times of the others; the last line is the summary of the last pytest run.
+before the last run have the times, or after the last one the coverage; else the last line is the summary of the last pytest run.
 """
 
 import argparse
@@ -25,11 +26,10 @@ from tests.tier_runs import ROOT, Need, Run, run_all
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """One kind of tests: what it needs, whether coverage sees it (code runs in pytest's processes), how many processes share it.
+    """One kind of tests: what it needs, whether coverage can see it (code runs in pytest's processes), how many processes share it.
 
     beside: it may run beside the others, because no clock matters to it. options are pytest's.
     repeats: another tier has the same tests, so that a run of all tests leaves it out.
-    examples: how many its properties try, as a profile of Hypothesis.
     clocks: processes and clocks of a whole system decide, so that a few tests that fail are tried a second time.
     """
 
@@ -42,7 +42,6 @@ class Tier:
     options: tuple[str, ...] = ()
     repeats: bool = False
     clocks: bool = False
-    examples: str = "thorough"
 
 
 _AFTERWARDS: Final = "tests/e2e/afterwards"
@@ -56,12 +55,18 @@ _TWO_CLUSTERS: Final = (
 """Each process has a cluster of its own, which waits more than it works. In the order of their names the long files begin early."""
 TIERS: Final = (
     # Beside, short enough to have ended when the clusters begin: these want both processors for themselves.
-    # Measuring takes three times a test's time: a property sees a few examples, and the tier with the many is not measured.
-    # Nor is the simulation, which goes where unit tests go: of 70,000 branches and lines of theirs it knew 15 more.
-    Tier("properties", "tests/unit", processes=2, beside=True, options=("-m", "hypothesis")),
+    # The simulation is not measured: it goes where unit tests go, and of 70,000 branches and lines of theirs it knew 15 more.
+    Tier(
+        "properties",
+        "tests/unit",
+        measured=True,
+        processes=2,
+        beside=True,
+        options=("-m", "hypothesis"),
+    ),
     Tier("simulation", "tests/simulation", processes=2, beside=True),
     # one after the other, the quickest first
-    Tier("unit", "tests/unit", measured=True, processes=2, examples="quick"),
+    Tier("unit", "tests/unit", measured=True, processes=2, options=("-m", "not hypothesis")),
     Tier("ledger", "tests/ledger", frozenset({Need.POSTGRESQL}), measured=True, processes=2),
     Tier("chart", "tests/chart", frozenset({Need.CLUSTER}), processes=2),
     Tier("image", "tests/image", frozenset({Need.CLUSTER}), processes=2, options=_FILE_BY_FILE),
@@ -80,16 +85,20 @@ TIERS: Final = (
 )
 
 
-def full_runs(tiers: Sequence[Tier]) -> list[Run]:
-    """Returns a run per tier, in the order of TIERS."""
+def full_runs(tiers: Sequence[Tier], *, measured: bool = False) -> list[Run]:
+    """Returns a run per tier, in the order of TIERS; if measured, one after the other.
+
+    Measuring takes two to three times a test's time: properties see a few examples then.
+    """
+    examples = f"--hypothesis-profile={'quick' if measured else 'thorough'}"
     return [
         Run(
             tier.name,
-            (tier.directory, "-q", *_examples(tier), *_side_by_side(tier), *tier.options),
+            (tier.directory, "-q", examples, *_side_by_side(tier), *tier.options),
             tier.needs,
-            tier.measured,
-            tier.beside,
-            again=("-q", *_examples(tier)) if tier.clocks else None,
+            measured and tier.measured,
+            tier.beside and not measured,
+            again=("-q", examples) if tier.clocks else None,
         )
         for tier in TIERS
         if tier in tiers
@@ -98,10 +107,6 @@ def full_runs(tiers: Sequence[Tier]) -> list[Run]:
 
 ALL_TESTS: Final = tuple(tier for tier in TIERS if not tier.repeats)
 """What a run of all tests takes. Black-box tests try the relay once, compiled as the image has it; `make blackbox` the sources too."""
-
-
-def _examples(tier: Tier) -> tuple[str, ...]:
-    return (f"--hypothesis-profile={tier.examples}",)
 
 
 def _side_by_side(tier: Tier) -> tuple[str, ...]:
@@ -140,13 +145,17 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.tiers", allow_abbrev=False)
     parser.add_argument("--tier", action="append", choices=[tier.name for tier in TIERS])
     parser.add_argument("--only", default="", help="arguments of a single pytest run")
+    parser.add_argument("--coverage", action="store_true", help="measure the tiers that can be")
     options = parser.parse_args(argv)
     if options.only:
         return run_all([chosen_run(shlex.split(options.only))])
-    names = options.tier or [tier.name for tier in ALL_TESTS]
+    tiers = [tier for tier in TIERS if tier.measured] if options.coverage else ALL_TESTS
+    names = options.tier or [tier.name for tier in tiers]
     with tempfile.TemporaryDirectory(prefix="relay-e2e-") as directory:
         os.environ[records.DIRECTORY] = directory
-        return run_all(full_runs([tier for tier in TIERS if tier.name in names]))
+        return run_all(
+            full_runs([tier for tier in TIERS if tier.name in names], measured=options.coverage)
+        )
 
 
 if __name__ == "__main__":

@@ -129,13 +129,22 @@ def test_a_room_is_a_package_within_its_package() -> None:
 
 def test_all_properties_try_many_examples_in_a_run_of_all_tests() -> None:
     runs = {run.title: run.arguments for run in full_runs(ALL_TESTS)}
-    few = {
-        title for title, options in runs.items() if "--hypothesis-profile=thorough" not in options
-    }
-    assert few == {"unit"}
-    # Hypothesis marks what it runs
+    assert all("--hypothesis-profile=thorough" in options for options in runs.values())
+    # Hypothesis marks what it runs: each test of the directory is in one of the two
     assert runs["properties"][:1] == runs["unit"][:1] == ("tests/unit",)
     assert runs["properties"][-2:] == ("-m", "hypothesis")
+    assert runs["unit"][-2:] == ("-m", "not hypothesis")
+
+
+def test_a_run_of_all_tests_measures_nothing_and_a_measured_one_follows_one_another() -> None:
+    assert not [run.title for run in full_runs(ALL_TESTS) if run.measured]
+    measured = full_runs(TIERS, measured=True)
+    assert [run.title for run in measured if run.measured] == [
+        *("properties", "unit", "ledger", "contract"),
+    ]
+    assert not [run.title for run in measured if run.beside]
+    assert all("--hypothesis-profile=quick" in run.arguments for run in measured)
+    assert "--coverage" in made("coverage")
 
 
 def run_of(title: str, script: str, *, beside: bool = False) -> Run:
