@@ -43,6 +43,7 @@ class Run:
     """One process, of pytest unless program says otherwise.
 
     beside: it takes what the others leave idle of the processors. Those beside follow one another, and the last run waits for them.
+    alone: it waits for all that run beside to be over.
     again: the options of pytest for a second try of a few tests that failed, without their paths; None for no second try.
     """
 
@@ -51,6 +52,7 @@ class Run:
     needs: frozenset[Need] = frozenset()
     measured: bool = False
     beside: bool = False
+    alone: bool = False
     program: tuple[str, ...] = ("-m", "pytest")
     again: tuple[str, ...] | None = None
 
@@ -97,7 +99,11 @@ def _row(title: str, *seconds: float) -> str:
 
 
 def _minutes(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02}" if seconds >= 1 else "-"
+    return _clock(seconds) if seconds >= 1 else "-"
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
 
 
 class _Beside:
@@ -180,6 +186,7 @@ class _Session:
         self._early: dict[Need, Child] = {}
         self._took: list[Took] = []
         self._unsteady: list[str] = []
+        self._began = time.monotonic()
 
     def build_early(self) -> None:
         """Begins to build what later runs need. What fails here is tried again, and told, when its turn has come."""
@@ -192,23 +199,27 @@ class _Session:
 
     def execute(self) -> int:
         """Returns the exit code of the first run that fails, else 0."""
-        for run in self._others:
-            if code := self._execute(run) or self._tell_beside():
+        for run in (*self._others, self._last):
+            if run.alone or run is self._last:
+                self._wait_for_those_beside()
+            if code := self._tell_beside():
                 return code
-        while self._lane.goes_on():
-            time.sleep(_LOOK_SECONDS)
-        if code := self._tell_beside():
-            return code
-        self._tell_times()
-        code = self._execute(self._last)
-        if self._measured and code == 0:
+            if run is self._last:
+                self._tell_times()
+            if code := self._execute(run):
+                return code
+        if self._measured:
             sys.stdout.write(coverage_report.table(self._measured))
-        return code
+        return 0
 
     def end(self) -> None:
         for child in self._early.values():
             child.end()
         self._lane.close()
+
+    def _wait_for_those_beside(self) -> None:
+        while self._lane.goes_on():
+            time.sleep(_LOOK_SECONDS)
 
     def _tell_beside(self) -> int:
         """Tells of the runs beside that are over; returns the exit code of one that failed."""
@@ -221,9 +232,9 @@ class _Session:
         return code
 
     def _execute(self, run: Run) -> int:
-        sys.stdout.write(run.heading)
-        sys.stdout.flush()
         began = time.monotonic()
+        sys.stdout.write(f"{run.heading}{_clock(began - self._began)} after the first began\n")
+        sys.stdout.flush()
         self._lane.goes_on()
         environment = dict(os.environ)
         for need in sorted(run.needs):

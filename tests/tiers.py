@@ -30,6 +30,7 @@ class Tier:
 
     beside: it may run beside the others, because no clock matters to it. options are pytest's.
     repeats: another tier has the same tests, so that a run of all tests leaves it out.
+    alone: it waits for those beside to be over.
     clocks: processes and clocks of a whole system decide, so that a few tests that fail are tried a second time.
     """
 
@@ -39,6 +40,7 @@ class Tier:
     measured: bool = False
     processes: int = 1
     beside: bool = False
+    alone: bool = False
     options: tuple[str, ...] = ()
     repeats: bool = False
     clocks: bool = False
@@ -54,7 +56,7 @@ _TWO_CLUSTERS: Final = (
 )
 """Each process has a cluster of its own, which waits more than it works. In the order of their names the long files begin early."""
 TIERS: Final = (
-    # Beside, short enough to have ended when the clusters begin: these want both processors for themselves.
+    # Beside, short enough to be over when the two clusters begin, which want both processors for themselves.
     # The simulation is not measured: it goes where unit tests go, and of 70,000 branches and lines of theirs it knew 15 more.
     Tier(
         "properties",
@@ -78,6 +80,7 @@ TIERS: Final = (
         "tests/e2e",
         frozenset({Need.CLUSTER}),
         processes=2,
+        alone=True,
         options=_TWO_CLUSTERS,
         clocks=True,
     ),
@@ -96,8 +99,9 @@ def full_runs(tiers: Sequence[Tier], *, measured: bool = False) -> list[Run]:
             tier.name,
             (tier.directory, "-q", examples, *_side_by_side(tier), *tier.options),
             tier.needs,
-            measured and tier.measured,
-            tier.beside and not measured,
+            measured=measured and tier.measured,
+            beside=tier.beside and not measured,
+            alone=tier.alone,
             again=("-q", examples) if tier.clocks else None,
         )
         for tier in TIERS

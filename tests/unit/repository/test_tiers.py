@@ -195,6 +195,25 @@ def test_runs_beside_follow_one_another_while_one_alone_goes_on(
     assert order[3] == "last"
 
 
+def test_one_alone_waits_for_those_beside(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    over = tmp_path / "over"
+    beside = f"import time; time.sleep(0.5); open({str(over)!r}, 'x').close()"
+    runs = [
+        run_of("beside", beside, beside=True),
+        replace(run_of("alone", f"open({str(over)!r}).close()"), alone=True),
+        run_of("last", "print('4 passed')"),
+    ]
+    assert run_all(runs) == 0
+    told = capfd.readouterr().out
+    assert re.findall(r"^--- (\w+)", told, re.MULTILINE) == ["beside", "alone", "last"]
+
+
+def test_the_clusters_of_e2e_are_alone() -> None:
+    assert [run.title for run in full_runs(ALL_TESTS) if run.alone] == ["e2e"]
+
+
 def test_none_beside_begins_after_one_that_failed(tmp_path: Path) -> None:
     begun = tmp_path / "begun"
     runs = [
