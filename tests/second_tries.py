@@ -25,6 +25,10 @@ NEVER: Final = frozenset(
 """Calls that cross, secrets that show, and calls or bookings that are lost: once in a thousand runs is once too often."""
 
 
+SINGLY: Final = ("tests/blackbox/", "tests/e2e/test_canary_stories.py")
+"""Where no test builds on another one, and what a whole file takes is long."""
+
+
 def options(cache: Path) -> tuple[str, ...]:
     """Returns options of pytest, with which it writes what failed into this directory."""
     return ("-o", f"cache_dir={cache}")
@@ -36,10 +40,19 @@ def failed_tests(cache: Path) -> tuple[str, ...]:
     return tuple(json.loads(path.read_text())) if path.exists() else ()
 
 
-def files(failed: Sequence[str]) -> tuple[str, ...]:
-    """Returns the files to try once more, since tests of a file may build on one another; none if there is no second try."""
-    found = tuple(dict.fromkeys(one.partition("::")[0] for one in failed))
-    return () if len(failed) > MOST_TESTS or NEVER.intersection(found) else found
+def again(failed: Sequence[str]) -> tuple[str, ...]:
+    """Returns what to try once more, as arguments of pytest; nothing if there is no second try.
+
+    These are files, since tests of a file may build on one another, and single tests where those do not.
+    """
+    files = {one.partition("::")[0] for one in failed}
+    if len(failed) > MOST_TESTS or NEVER & files:
+        return ()
+    return tuple(dict.fromkeys(_again(one) for one in failed))
+
+
+def _again(test: str) -> str:
+    return test if test.startswith(SINGLY) else test.partition("::")[0]
 
 
 def told(failed: Sequence[str]) -> str:

@@ -261,14 +261,14 @@ class _Session:
             cache = Path(directory)
             first = self._ended([*run.command, *second_tries.options(cache)], environment)
             failed = second_tries.failed_tests(cache)
-        if first.code != _SOME_FAILED or not (files := second_tries.files(failed)):
+        if first.code != _SOME_FAILED or not (again := second_tries.again(failed)):
             return [first]
-        second = Run(f"{run.title}, second try", (*files, *run.again), program=run.program)
+        second = Run(f"{run.title}, second try", (*again, *run.again), program=run.program)
         sys.stdout.write(second.heading)
         sys.stdout.flush()
-        again = self._ended(second.command, environment)
-        self._unsteady += failed if again.code == 0 else ()
-        return [first, again]
+        tried = self._ended(second.command, environment)
+        self._unsteady += failed if tried.code == 0 else ()
+        return [first, tried]
 
     def _ended(self, command: Sequence[str], environment: Mapping[str, str]) -> Child:
         """Runs a command to its end, however this ends."""

@@ -1,6 +1,7 @@
 """Canaries on the real cluster: bad ones, decided ones, and healthy ones while Prometheus or the operator fail.
 
-All stories of an act are played at the same time in one cluster; each test then looks at the end of one.
+All stories of an act are played at the same time in one cluster; each test then looks at the end of one. An act has the stories
+of the tests that were chosen, and of later acts that go on with them.
 """
 
 import time
@@ -122,19 +123,50 @@ def acts(plays: World, request: pytest.FixtureRequest) -> Acts:
 # -- first act: everything that goes by itself ------------------------------------------------------------------------
 
 
+class Chosen:
+    """What the chosen tests of this file look at: their parameters, and the fixtures that they use."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        items = [item for item in request.session.items if item.path == request.path]
+        self._tests = [item for item in items if isinstance(item, pytest.Function)]
+
+    def has(self, name: str) -> bool:
+        """Returns whether a test has this parameter."""
+        parameters = [getattr(test, "callspec", None) for test in self._tests]
+        return any(one is not None and name in one.params.values() for one in parameters)
+
+    def plays(self, act: str) -> bool:
+        """Returns whether a test uses this fixture."""
+        return any(act in test.fixturenames for test in self._tests)
+
+    def looks(self, test: Callable[..., None]) -> bool:
+        """Returns whether this test is one of them."""
+        return any(one.function is test for one in self._tests)
+
+
 @pytest.fixture(scope="module")
-def first(acts: Acts, cluster_provider: Provider) -> Acts:
+def chosen(request: pytest.FixtureRequest) -> Chosen:
+    return Chosen(request)
+
+
+@pytest.fixture(scope="module")
+def first(acts: Acts, chosen: Chosen, cluster_provider: Provider) -> Acts:
     scripts: dict[str, Script] = {}
     for name, breach in BREACHES.items():
-        scripts[name] = is_rolled_back(acts.scene(name), breach)
-        acts.call(name, rate=breach.rate, stream_percent=breach.stream_percent)
+        if chosen.has(name):
+            scripts[name] = is_rolled_back(acts.scene(name), breach)
+            acts.call(name, rate=breach.rate, stream_percent=breach.stream_percent)
     for name, story in TOLD.items():
-        scripts[name] = story.script(acts.scene(name))
-        acts.call(name, rate=story.rate, stream_percent=story.stream_percent)
+        if chosen.has(name):
+            scripts[name] = story.script(acts.scene(name))
+            acts.call(name, rate=story.rate, stream_percent=story.stream_percent)
     for name, standing in interruptions.PHASES.items():
-        scripts[name] = standing(acts.scene(name))
-        acts.call(name, rate=LOW_RATE)
-    if cluster_provider.embedded:
+        if chosen.plays("third"):
+            scripts[name] = standing(acts.scene(name))
+            acts.call(name, rate=LOW_RATE)
+    if cluster_provider.embedded and chosen.looks(
+        test_a_pod_that_the_operator_cannot_reach_is_rolled_back_too
+    ):
         scene = acts.scene(CUT_OFF, tenant=cut_off.TENANT)
         scripts[CUT_OFF] = cut_off.is_rolled_back_by_its_mount(scene)
         acts.call(CUT_OFF, rate=20.0)
@@ -171,11 +203,11 @@ def test_a_pod_that_the_operator_cannot_reach_is_rolled_back_too(first: Acts) ->
 
 
 @pytest.fixture(scope="module")
-def second(first: Acts) -> Acts:
+def second(first: Acts, chosen: Chosen) -> Acts:
     climbing = first.scene(outages.CLIMBING)
     scripts = {outages.CLIMBING: outages.begins_to_climb(climbing)}
     first.call(outages.CLIMBING, rate=30.0)
-    for fault in outages.OUTAGES:
+    for fault in filter(chosen.has, outages.OUTAGES):
         name = _dying(fault)
         scripts[name] = outages.waits_for_its_death(first.scene(name))
         first.call(name, rate=8.0)

@@ -126,7 +126,8 @@ def evacuates_when_asked(scene: Scene) -> Script:
 
 def holds_on_quota(scene: Scene) -> Script:
     """A canary that meets its provider's quota is no bad canary: it waits, loses no call, and goes on after."""
-    scene.apply(scene.spec(canary=scene.canary(every="20s"), analysis=ANALYSIS))
+    # the next step is further away than a busy machine takes to notice the quota
+    scene.apply(scene.spec(canary=scene.canary(every="45s"), analysis=ANALYSIS))
     yield scene.weighs(50)
     scene.forget_losses()
     scene.behave(requests_per_minute=30, quota_burst=1)
@@ -231,7 +232,7 @@ def freezes_on_breach(scene: Scene) -> Script:
     """With onBreach: Freeze the weight stays until a person says how to go on."""
     scene.apply(
         scene.spec(
-            canary=scene.canary(every="5s", step=30), analysis=ANALYSIS | {"onBreach": "Freeze"}
+            canary=scene.canary(every="15s", step=30), analysis=ANALYSIS | {"onBreach": "Freeze"}
         )
     )
     yield scene.weighs(30)
@@ -244,7 +245,7 @@ def freezes_on_breach(scene: Scene) -> Script:
     yield scene.passes(10)
     assert (scene.phase, scene.weight) == ("Frozen", weight), scene.told()
     scene.annotate("retry", token)
-    yield scene.reaches("Promoted", seconds=150)
+    yield scene.reaches("Promoted", seconds=240)
     scene.figures.append(f"frozen at {weight} %, went on by hand, promoted")
 
 

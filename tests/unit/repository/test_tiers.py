@@ -368,10 +368,16 @@ def test_what_fails_twice_or_has_no_second_try_ends_the_run(
 def test_a_test_whose_rare_failure_is_a_fault_has_no_second_try() -> None:
     assert all((ROOT / path).exists() for path in second_tries.NEVER)
     never = sorted(second_tries.NEVER)[0]
-    assert second_tries.files([f"{never}::test_a", "tests/blackbox/test_queue.py::test_b"]) == ()
-    assert second_tries.files(["tests/blackbox/test_queue.py::test_b"]) == (
-        "tests/blackbox/test_queue.py",
-    )
+    queue = "tests/blackbox/test_queue.py::test_b"
+    assert second_tries.again([f"{never}::test_a", queue]) == ()
+    assert second_tries.again([queue]) == (queue,)
+
+
+def test_a_second_try_is_of_files_but_where_no_test_builds_on_another() -> None:
+    assert all((ROOT / path).exists() for path in second_tries.SINGLY)
+    story = "tests/e2e/test_canary_stories.py::test_a_canary_is_decided_on[quota]"
+    story_of_all = [f"tests/e2e/test_story.py::test_{n}" for n in range(2)]
+    assert second_tries.again([story, *story_of_all]) == (story, "tests/e2e/test_story.py")
 
 
 def test_tiers_of_logic_and_money_have_no_second_try() -> None:
