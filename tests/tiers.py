@@ -46,12 +46,12 @@ class Tier:
     clocks: bool = False
 
 
+_SLOWEST: Final = ("--durations", "30", "--durations-min", "10")
 _AFTERWARDS: Final = "tests/e2e/afterwards"
 _FILE_BY_FILE: Final = ("--dist", "loadfile", "--no-loadscope-reorder")
 """What a file's tests share is made once, in one of the processes."""
 _TWO_CLUSTERS: Final = (
     *_FILE_BY_FILE,
-    *("--durations", "40", "--durations-min", "10"),
     *("--ignore", _AFTERWARDS),
 )
 """Each process has a cluster of its own, which waits more than it works. In the order of their names the long files begin early."""
@@ -97,7 +97,7 @@ def full_runs(tiers: Sequence[Tier], *, measured: bool = False) -> list[Run]:
     return [
         Run(
             tier.name,
-            (tier.directory, "-q", examples, *_side_by_side(tier), *tier.options),
+            (tier.directory, "-q", examples, *_SLOWEST, *_side_by_side(tier), *tier.options),
             tier.needs,
             measured=measured and tier.measured,
             beside=tier.beside and not measured,
