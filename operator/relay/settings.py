@@ -89,8 +89,8 @@ class Settings(BaseSettings):
     max_buffered_bytes: Count = 256 * MIB
     """Request bodies held by one worker at a time; beyond it 503, so that a burst of large bodies cannot kill the pod.
 
-    This, the largest body, the connections and the cached heads become less where the memory of the pod asks for it
-    (relay.process.memory_plan)."""
+    This, the largest body, the connections and the cached heads become less where the memory of the pod asks for it."""
+    # by relay.process.memory_plan
     memory_limit_bytes: Annotated[int, Field(ge=32 * MIB, le=2**50)] | None = None
     """The memory of the pod; without it the limit of the control group counts."""
     max_cached_head_bytes: Annotated[int, Field(ge=0, le=2**40)] = 32 * MIB

@@ -44,15 +44,18 @@ class Settings(BaseSettings):
     database: SecretStr
     """`sqlite:////path/ledger.db`, or `postgresql://user:password@host/name`."""
     keys_file: Path = Path("/etc/relay-ledger/keys/keys")
-    """Keys of the tokens of relays and of the operator, one a line; relay_contract.billing.ledger_token says which does what."""
+    """Keys of the tokens of relays and of the operator, one a line. The first makes tokens, all of them verify."""
     keys_poll_seconds: Seconds = 2.0
+    """Between looks whether that file is another."""
 
     ingest_host: str = "::"
+    """Every address, of IPv4 too, for records, questions of relays and credit."""
     ingest_port: Port = INGEST_PORT
     """0 takes a free port, named in the log line `listening`; for tests."""
     admin_host: str = "::"
+    """As ingest_host, for probes and metrics."""
     admin_port: Port = 8091
-    """Probes and metrics."""
+    """0 takes a free port; for tests."""
     body_seconds: Seconds = 10.0
     """From a batch's head to its last byte."""
     max_batches: Count = 64
@@ -87,6 +90,7 @@ class Settings(BaseSettings):
     """Whole months older than this go; their sums stay."""
 
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+    """The least important lines that are written."""
 
     @model_validator(mode="after")
     def _keeps_what_it_takes(self) -> Self:

@@ -99,7 +99,8 @@ class Settings(BaseSettings):
         default="", description="password for basic authentication"
     )
     webhook_url: str = Field(
-        default="", description="told of every move of a canary; empty tells nobody"
+        default="",
+        description="told of every move of a canary and of thresholds of budgets; empty tells nobody",
     )
     webhook_secret_file: str = Field(
         default="",

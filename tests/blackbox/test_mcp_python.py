@@ -18,6 +18,7 @@ from tests.blackbox.official_servers import (
 from tests.blackbox.relays import Relay
 from tests.blackbox.tenant import KEY, Platform
 from tests.blackbox.tool_calls import SECRET
+from tests.pages.blocks import blocks_of
 from tests.unit.relay.tools.protocol import approved
 
 from relay_contract.tools.manifest import Grant, Manifest
@@ -86,6 +87,23 @@ def test_the_sdk_sees_what_is_granted_and_nothing_else(
     assert seen["salaries"][1] == "Resource not found"
     # requests of a server's to its client exist with sessions alone
     assert ("accept: 2025" in str(seen["elicited"])) is (mode == "legacy")
+
+
+def test_the_program_of_the_page_calls_a_tool(sdk: Path, reader: Relay) -> None:
+    [block] = [one for one in blocks_of("docs/how-to/tools.md") if one.language == "python"]
+    call = '"read_invoice", {"number": 117}'
+    assert block.text.count(call) == 1
+    url = f"http://127.0.0.1:{reader.port}/mcp"
+    done = subprocess.run(
+        [sys.executable, "-c", block.text.replace(call, '"add", {"a": 100, "b": 17}')],
+        env={**python_environment_of(sdk), "RELAY_API_KEY": KEY, "RELAY_MCP_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [*TOOLS, "117"]
 
 
 def _seen(sdk: Path, url: str, mode: str) -> dict[str, Any]:

@@ -15,8 +15,11 @@ from pydantic_settings import BaseSettings
 from tests.pages.blocks import ROOT
 
 import relay.settings
+import relay_ledger.settings
 import relay_operator.settings
 from relay.dialect.refusals import Refusal
+from relay.tools.reading.eras import Era
+from relay.tools.reading.protocol_errors import ProtocolError
 
 DIRECTORY: Final = ROOT / "docs" / "reference"
 _WRITTEN: Final = "Written by `make reference`; a test holds it to its source. "
@@ -28,6 +31,7 @@ _BOUNDS: Final = (
     ("maxItems", "at most {} entries"),
     ("maxProperties", "at most {} entries"),
 )
+_NAME: Final = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
 Schema = Mapping[str, Any]
 
 
@@ -56,11 +60,11 @@ def fields_page() -> str:
 
 
 def settings_page() -> str:
-    """Renders the environment variables of both processes."""
+    """Renders the environment variables of the three processes."""
     lines = [
         "# Settings",
         "",
-        f"{_WRITTEN}The chart sets the operator's from its [values](../../charts/relay-operator/values.yaml), and the operator sets "
+        f"{_WRITTEN}The chart sets the operator's and the ledger's from its [values](../../charts/relay-operator/values.yaml), and the operator sets "
         "those of relay pods: whoever uses the chart sets none of them by hand. Times are in seconds, sizes in bytes unless a name says otherwise.",
     ]
     for title, model, documented in (
@@ -70,10 +74,15 @@ def settings_page() -> str:
             _described(relay_operator.settings.Settings),
         ),
         ("A relay pod", relay.settings.Settings, _attribute_docstrings(relay.settings.Settings)),
+        (
+            "The ledger",
+            relay_ledger.settings.Settings,
+            _attribute_docstrings(relay_ledger.settings.Settings),
+        ),
     ):
         lines += ["", f"## {title}", "", "| variable | default | what it is |", "|---|---|---|"]
         lines += [
-            f"| `{_variable(model, name)}` | {_default(field.is_required(), field.default)} | {_cell(documented.get(name, ''))} |"
+            f"| `{_variable(model, name)}` | {_default(field.is_required(), field.default)} | {_by_variables(model, _cell(documented.get(name, '')))} |"
             for name, field in model.model_fields.items()
         ]
     return "\n".join(lines) + "\n"
@@ -97,6 +106,21 @@ def refusals_page() -> str:
         lines.append(
             f"| {row.status} | `{row.code}` | `{refusal.name}` | {again[row.retry]} | {_cell(row.message)} |"
         )
+    lines += [
+        "",
+        "## Tools",
+        "",
+        "At `/mcp` a message of the protocol that is refused gets a JSON-RPC error. What is not granted, waits for approval or does not exist has the "
+        "same one. What is no such message is refused as above: 401 without a key of the tenant, 404 `unknown_url` for a Tenant without `spec.tools`. "
+        "With sessions (2025-11-25) an unknown method and invalid parameters have status 200, and an unknown resource the code -32002. How to call "
+        "tools: [how-to/tools.md](../how-to/tools.md#call-them).",
+        "",
+        "| status | code | message |",
+        "|---|---|---|",
+    ]
+    for error in sorted(ProtocolError, key=lambda one: one.status(Era.MODERN)):
+        _, code, message = error.value
+        lines.append(f"| {error.status(Era.MODERN)} | {code} | {_cell(message)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -185,11 +209,22 @@ def _variable(model: type[BaseSettings], name: str) -> str:
     return alias if isinstance(alias, str) else f"{model.model_config['env_prefix']}{name}".upper()
 
 
+def _by_variables(model: type[BaseSettings], text: str) -> str:
+    """Puts the variables in the place of the settings that a text names."""
+    return _NAME.sub(
+        lambda found: (
+            f"`{_variable(model, found[0])}`" if found[0] in model.model_fields else found[0]
+        ),
+        text,
+    )
+
+
 def _default(required: bool, value: object) -> str:
     if required:
         return "required"
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return f"`{text}`" if text else "empty"
+    if value in (None, "", ()):
+        return "empty"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def _cell(text: str) -> str:

@@ -16,6 +16,7 @@ from relay_operator.errors import OperatorError, SettingsUnusable
 from relay_operator.settings import Settings
 
 _PREFIX: Final = "OPERATOR_"
+_NAME: Final = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
 _DISTRIBUTION: Final = "relay-operator"
 _DESCRIPTION: Final = """\
 Gives each tenant of an AI API platform its own relay and moves its traffic between providers by measured canaries. Without a
@@ -92,8 +93,15 @@ def _problems(error: ValidationError) -> list[str]:
     for one in error.errors(include_url=False, include_input=False):
         field, *rest = [str(part) for part in one["loc"]] or [""]
         where = ".".join([_variable(field), *rest]) if field else "the settings"
-        lines.append(f"{where}: {one['msg'].removeprefix('Value error, ')}")
+        lines.append(f"{where}: {_by_variables(one['msg'].removeprefix('Value error, '))}")
     return lines
+
+
+def _by_variables(text: str) -> str:
+    """Puts the variables in the place of the settings that a text names: they are what its reader can set."""
+    return _NAME.sub(
+        lambda found: _variable(found[0]) if found[0] in Settings.model_fields else found[0], text
+    )
 
 
 def _variable(field: str) -> str:
@@ -145,5 +153,5 @@ def _settings_text() -> str:
     ]
     for name, field in Settings.model_fields.items():
         lines.append(f"  {_variable(name)}={field.default}")
-        lines.append(f"      {field.description}")
+        lines.append(f"      {_by_variables(field.description or '')}")
     return "\n".join(lines)
