@@ -66,7 +66,7 @@ class Misconfigured(Exception):
 
 def main(arguments: Sequence[str]) -> int:
     """Returns the exit code: 0, 1 for what is wrong in what was asked, 2 for settings and the database."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         return _run(options)
     except (*_WRONG_QUESTIONS, OSError) as error:
@@ -85,10 +85,11 @@ def _fail(code: int, message: str) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="relay-ledger", allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"relay-ledger {_version()}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """Builds the parser of every command."""
+    whole = argparse.ArgumentParser(prog="relay-ledger", allow_abbrev=False)
+    whole.add_argument("--version", action="version", version=f"relay-ledger {_version()}")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("serve", help="take records from relays until SIGTERM")
     audit.add_arguments(
         commands.add_parser("audit", help="compare sums with what they are the sums of")
@@ -138,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     contract_commands.add_rates(
         commands.add_parser("rates", help="say what a currency is worth, since when")
     )
-    return parser
+    return whole
 
 
 def _version() -> str:
