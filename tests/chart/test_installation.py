@@ -64,7 +64,12 @@ def environment(objects: list[Object]) -> Object:
 def test_every_name_that_helm_takes_gives_names_that_kubernetes_takes(
     release: str, called: str
 ) -> None:
-    objects = rendered("crds.upgradeJob.enabled=true", name=release)
+    objects = rendered(
+        "crds.upgradeJob.enabled=true",
+        "ledger.enabled=true",
+        "podMonitors.enabled=true",
+        name=release,
+    )
     for one in objects:
         name = one["metadata"]["name"]
         most = 63 if one["kind"] in ("Service", "Pod", "Job", "Namespace") else 253
@@ -118,9 +123,13 @@ def test_labels_and_annotations_of_the_platform_are_on_everything_and_in_no_sele
         'serviceAccount.annotations={"role":"arn"}',
         "podMonitors.enabled=true",
         "alerts.enabled=true",
+        "dashboards.enabled=true",
+        "ledger.enabled=true",
+        "crds.upgradeJob.enabled=true",
         'operator.shards=[{"name":"eu","tenantSelector":"region=eu"}]',
     )
-    for one in of_release(objects):
+    # that of the trial's Tenant is adopted, and has what it is adopted by
+    for one in (one for one in objects if one["kind"] != "Namespace"):
         metadata = one["metadata"]
         what = (one["kind"], metadata["name"])
         assert metadata["labels"].get("team") == "platform", what

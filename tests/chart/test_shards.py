@@ -20,8 +20,10 @@ LIST = [
 ]
 
 
-def template(listed: object) -> subprocess.CompletedProcess[str]:
-    command = [str(provider.find().helm), "template", "relay-operator", str(CHART)]
+def template(
+    listed: object, *, release: str = "relay-operator"
+) -> subprocess.CompletedProcess[str]:
+    command = [str(provider.find().helm), "template", release, str(CHART)]
     more = ["--namespace", "relay-system", "--set-json", f"operator.shards={json.dumps(listed)}"]
     return subprocess.run([*command, *more], capture_output=True, text=True, check=False)
 
@@ -56,6 +58,13 @@ def test_every_shard_has_operators_that_know_who_they_are_and_who_the_others_are
 def test_two_shards_of_one_name_are_refused_by_that_name() -> None:
     done = template([LIST[0], LIST[1] | {"name": "premium"}])
     assert "two shards of the name premium" in done.stderr
+
+
+def test_a_shard_whose_operators_would_have_too_long_a_name_is_refused_by_that_name() -> None:
+    done = template([{"name": "a" * 20, "tenantSelector": "tier=gold"}], release="r" * 43)
+    assert done.returncode != 0
+    assert f"would be called {'r' * 43}-{'a' * 20}, which has 64 characters" in done.stderr
+    assert template([{"name": "a" * 20, "tenantSelector": "b=c"}], release="r" * 42).returncode == 0
 
 
 def test_no_deployment_selects_another_shards_pods_and_relays_let_all_of_them_in() -> None:

@@ -16,6 +16,10 @@
 {{- if has .name $names }}
 {{- fail (printf "operator.shards has two shards of the name %s: give each a name of its own" .name) }}
 {{- end }}
+{{- $instance := printf "%s-%s" (include "relay-operator.name" $) .name }}
+{{- if gt (len $instance) 63 }}
+{{- fail (printf "the operators of shard %s would be called %s, which has %d characters; a label has at most 63: give the shard or the release a shorter name" .name $instance (len $instance)) }}
+{{- end }}
 {{- $names = append $names .name }}
 {{- end }}
 {{- toJson $names }}

@@ -3,9 +3,11 @@
 {{- $ledger := .Values.ledger | default dict }}
 {{- $database := $ledger.database | default dict }}
 {{- $keys := $ledger.keys | default dict }}
+{{- /* its longest name, that of a Service, is NAME-ledger-pods */}}
+{{- $short := include "relay-operator.name" . | trunc 51 | trimSuffix "-" }}
 {{- dict
   "enabled" ($ledger.enabled | default false)
-  "name" (printf "%s-ledger" (include "relay-operator.name" .))
+  "name" (printf "%s-ledger" $short)
   "onPostgresql" (not (empty $database.secretName))
   "keysSecret" ($keys.secretName | default (printf "%s-ledger-keys" (include "relay-operator.name" .)))
   "keysEntry" ($keys.secretKey | default "keys")

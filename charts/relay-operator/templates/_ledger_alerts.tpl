@@ -5,6 +5,7 @@ The group of rules about the ledger, beside those of _alerts.tpl. Without a ledg
 {{- $operator := printf "%s=%q" .Values.prometheus.labels.job .Values.alerts.jobs.operator }}
 {{- $relays := printf "%s=%q" .Values.prometheus.labels.job .Values.alerts.jobs.relays }}
 {{- $ledger := printf "%s=%q" .Values.prometheus.labels.job "relay-ledger" }}
+{{- $deployment := (include "relay-operator.ledger" . | fromJson).name }}
 {{- $namespace := .Values.prometheus.labels.namespace }}
 {{- $pod := .Values.prometheus.labels.pod }}
 {{- $limits := .Values.alerts.thresholds }}
@@ -81,7 +82,7 @@ The group of rules about the ledger, beside those of _alerts.tpl. Without a ledg
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
     annotations:
       summary: {{`"Alerts of budgets that the webhook's receiver has not taken for three days: {{ $value }}."`}}
-      description: {{ printf "They are kept and not tried any more. kubectl -n %s exec deploy/%s-ledger -- relay-ledger alerts lists them, and with --send-again the operator sends them once the receiver takes messages." .Release.Namespace (include "relay-operator.name" .) | quote }}
+      description: {{ printf "They are kept and not tried any more. kubectl -n %s exec deploy/%s -- relay-ledger alerts lists them, and with --send-again the operator sends them once the receiver takes messages." .Release.Namespace $deployment | quote }}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayBudgetAlertsUndelivered") | trim | nindent 6 }}
   - alert: RelayBudgetSpent
     expr: |-
@@ -89,6 +90,6 @@ The group of rules about the ledger, beside those of _alerts.tpl. Without a ledg
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "info") | trim | nindent 6 }}
     annotations:
       summary: {{`"Budgets or credits of which nothing is left: {{ $value }}."`}}
-      description: "Calls of a tenant with a hard budget are refused with 429 insufficient_quota. The condition WithinBudget names the tenant and when its budget renews: kubectl get tenants. A larger budget or more credit counts within seconds."
+      description: "Calls of a tenant with a hard budget are refused with 429 insufficient_quota. The condition WithinBudget of a Tenant says so, and when its budget renews: kubectl describe tenants. A larger budget or more credit counts within seconds."
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayBudgetSpent") | trim | nindent 6 }}
 {{- end }}
