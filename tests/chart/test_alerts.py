@@ -175,6 +175,28 @@ def test_a_runbook_says_what_is_who_is_affected_how_to_find_out_and_what_to_do(
     assert re.search(r"^```(sh|promql)$", find, re.MULTILINE)
 
 
+@pytest.mark.parametrize("runbook", sorted(RUNBOOKS.iterdir()), ids=lambda path: path.stem)
+def test_a_runbook_takes_from_the_labels_of_its_alert_what_these_have(runbook: Path) -> None:
+    text = runbook.read_text()
+    labels = {name for case in CASES if case.alert == runbook.stem for name in case.labels}
+    if "namespace" in labels and "a Tenant's namespace is `relay-` and its name" in text:
+        labels.add("tenant")
+    taken = set(re.findall(r'="(NAMESPACE|ROUTE|TENANT)"', text))
+    if "labels say which it is" in text:
+        [variables] = re.findall(r"<!-- yours: (.+) -->", text)
+        taken |= set(variables.split())
+    assert {name.lower() for name in taken} <= labels
+
+
+def test_the_pages_name_every_scrape_job_that_the_rules_read() -> None:
+    read = {name: set(re.findall(r'job="([^"]+)"', rule["expr"])) for name, rule in rules().items()}
+    assert {job for jobs in read.values() for job in jobs if f"`{job}`" not in PAGE} == set()
+    of_the_ledger = {name for name, jobs in read.items() if "relay-ledger" in jobs}
+    page = (ROOT / "docs" / "how-to" / "prometheus.md").read_text()
+    assert of_the_ledger
+    assert {name for name in of_the_ledger if f"`{name}`" not in page} == set()
+
+
 def test_every_alert_tells_what_is_and_what_to_do() -> None:
     for name, rule in rules().items():
         assert rule["labels"]["severity"] in ("info", "warning", "critical"), name

@@ -201,7 +201,7 @@ groups:
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
     annotations:
       summary: Messages about canaries or budgets did not reach the webhook's receiver.
-      description: {{ printf "They were tried for an hour, or gave way to newer ones, or the receiver said that it is gone (410). kubectl -n %s logs deployment/%s says what it answered. Nothing else depends on it; Events and status have the same." .Release.Namespace (include "relay-operator.name" .) | quote }}
+      description: {{ printf "They were tried for an hour, or gave way to newer ones, or the receiver said that it is gone (410). kubectl -n %s logs -l app.kubernetes.io/name=relay-operator says what it answered. Nothing else depends on it; Events and status have the same." .Release.Namespace | quote }}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayWebhookFailing") | trim | nindent 6 }}
   - alert: RelayOperatorWithoutLeader
     expr: sum by (shard) (relay_operator_leader{ {{- $operator }}}) == 0
@@ -209,7 +209,7 @@ groups:
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "critical") | trim | nindent 6 }}
     annotations:
       summary: No operator of the relays leads.
-      description: {{ printf "The operators run and none of them acts: relays go on with their last configuration, and their breakers still act; but no canary is raised, and one that breaks a limit is rolled back only while the API server does not answer at all. Their logs say why the Lease relay-operator-leader cannot be held: kubectl -n %s logs -l app.kubernetes.io/name=relay-operator; kubectl -n %s describe lease relay-operator-leader. Most often the API server answers late (operator.leaseSeconds) or refuses." .Release.Namespace .Release.Namespace | quote }}
+      description: {{ printf "The operators run and none of them acts: relays go on with their last configuration, and their breakers still act; but no canary is raised, and one that breaks a limit is rolled back only while the API server does not answer at all. Their logs say why the Lease cannot be held: kubectl -n %s logs -l app.kubernetes.io/name=relay-operator; kubectl -n %s describe leases. Most often the API server answers late (operator.leaseSeconds) or refuses." .Release.Namespace .Release.Namespace | quote }}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayOperatorWithoutLeader") | trim | nindent 6 }}
   - alert: RelayOperatorGivesLeadBack
     expr: sum(increase(relay_operator_leads_given_back_total{ {{- $operator }}}[15m])) > 1.5

@@ -71,7 +71,7 @@ The group of rules about the operator's own work, beside those of _alerts.tpl: w
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
     annotations:
       summary: {{`"The API server does not serve {{ $value | humanizePercentage }} of the operator's requests."`}}
-      description: {{`"relay_operator_api_requests_total by verb and code tells how: none is no answer in time, 429 its priority and fairness, 5xx an error of its own. Reconciles are repeated. Without any answer the lead ends after five seconds: nothing is raised, promoted or taken in; breakers and the last leader still take weight away."`}}
+      description: {{`"relay_operator_api_requests_total by verb and code tells how: none is no answer in time, 429 its priority and fairness, 5xx an error of its own. Reconciles are repeated. Without any answer the lead ends after five sixths of operator.leaseSeconds: nothing is raised, promoted or taken in; breakers and the last leader still take weight away."`}}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayOperatorApiErrors") | trim | nindent 6 }}
   - alert: RelayOperatorLoopLag
     expr: |-

@@ -12,6 +12,8 @@ from tests.pages import blocks
 
 from relay_contract import endpoints
 from relay_operator import names
+from relay_operator.handlers import secret_watch
+from relay_operator.process import life
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
@@ -205,6 +207,40 @@ def test_every_failure_of_the_architecture_page_names_what_shows_it() -> None:
     assert len(rows) > 15
     silent = [row for row in rows[1:] if not re.search(r"(`tests/\S+`|no test)[^|]* \|$", row)]
     assert silent == []
+
+
+@pytest.mark.parametrize("page", ["docs/tenancy.md", "docs/api-keys.md"])
+def test_the_pages_name_every_secret_that_the_operator_watches_everywhere(page: str) -> None:
+    sentences = re.split(r"(?<=[.:])\s", (ROOT / page).read_text())
+    of_watches = [
+        one for one in sentences if "watch" in one and f"`{names.API_KEYS_SECRET}`" in one
+    ]
+    assert of_watches
+    told = {
+        secret for secret in secret_watch.WATCHED if all(f"`{secret}`" in one for one in of_watches)
+    }
+    assert told == set(secret_watch.WATCHED)
+
+
+def test_the_page_of_metrics_says_how_many_watches_there_are() -> None:
+    # one by name of each of these Secrets, and one of those that are labelled for Providers
+    of_secrets = len(secret_watch.WATCHED) + 1
+    told = f"watches ({len(life.WATCHED) + of_secrets})"
+    assert told in (ROOT / "docs" / "metrics.md").read_text()
+
+
+def test_the_changelog_says_nothing_twice() -> None:
+    entries = re.split(r"\n(?=- |#)", (ROOT / "CHANGELOG.md").read_text())
+    begun = [entry[:60] for entry in entries if entry.startswith("- ")]
+    assert len(begun) > 100
+    assert sorted({one for one in begun if begun.count(one) > 1}) == []
+
+
+def test_no_row_of_the_architecture_page_stands_there_twice() -> None:
+    rows = re.findall(
+        r"^\| (?!---).*\|$", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE
+    )
+    assert {row for row in rows if rows.count(row) > 1} - {"| concept | file | test |"} == set()
 
 
 def test_no_blank_line_cuts_a_list_of_the_changelog() -> None:
