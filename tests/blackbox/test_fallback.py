@@ -124,11 +124,17 @@ class BreakingRoute:
 
     def __init__(self, relay: Relay, platform: Platform, **fields: Any) -> None:
         self.relay = relay
+        self._platform = platform
         self.canary: Side = side("canary")
         breaker = Breaker(**{"min_failures": 5, "window_seconds": 5, **fields})
-        one = route("stable", self.canary, canary_percent=100, breaker=breaker)
-        self.name = one.name
-        relay.push(platform.document(routes=[one]))
+        self._route = route("stable", self.canary, breaker=breaker)
+        self.name = self._route.name
+        self.weigh(100)
+
+    def weigh(self, percent: int) -> None:
+        """Gives the canary that many percent of the calls."""
+        weighted = self._route.model_copy(update={"canary_percent": percent})
+        self.relay.push(self._platform.document(routes=[weighted]))
 
     def call(self, times: int) -> list[int]:
         """Makes that many calls, one after the other, and returns their statuses."""
@@ -192,10 +198,8 @@ def test_whoever_asks_for_breakers_hears_of_one_that_opens_and_of_its_failed_pro
     relay: Relay, platform: Platform, canary: Upstream
 ) -> None:
     breaking = BreakingRoute(relay, platform, open_seconds=0.3)
-    # workers tell once a tick, so what they told of an earlier document may still stand
-    quiet = eventually(
-        lambda: asked(relay), lambda told: told["open"] == [], what="the end of earlier breakers"
-    )
+    quiet = asked(relay)
+    assert quiet["open"] == []
     canary.behave(error_percent=100)
     breaking.call(10)
     heard = asked(relay, f"?seen={quiet['tag']}&wait=15")
@@ -206,6 +210,24 @@ def test_whoever_asks_for_breakers_hears_of_one_that_opens_and_of_its_failed_pro
         lambda failed: failed >= 1,
         what="a failed probe",
     )
+
+
+def test_nothing_is_told_of_breakers_from_the_moment_on_at_which_the_canary_loses_its_weight(
+    relay: Relay, platform: Platform, canary: Upstream
+) -> None:
+    breaking = BreakingRoute(relay, platform, open_seconds=0.3)
+    canary.behave(error_percent=100)
+    eventually(
+        lambda: (breaking.call(1), asked(relay)["open"])[1],
+        lambda told: bool(told) and told[0]["failedProbes"] >= 1,
+        what="a failed probe",
+    )
+    # whoever tries the canary again would take it for news of that
+    for percent in (0, 100):
+        breaking.weigh(percent)
+        assert asked(relay)["open"] == []
+        assert (breaking.open(), breaking.failed_probes()) == (0, 0)
+    assert relay.slo().total("relay_slo_breaker_trips_total", route=breaking.name) >= 2
 
 
 @pytest.mark.parametrize("wait", ["-1", "1e9", "x", "99999", ""])

@@ -338,6 +338,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
     def _attempt_at(self, target: Target) -> None:
         if target.dropped_parameters and not self._has_room_for_body(target):
             problem = Problem.BODY_MEMORY_FULL
+            self.call.tenant.router.note_unsent(self.call.plan, target)
             self.refuse(
                 PROBLEM_REFUSAL[problem], retry_after_seconds=PROBLEM_RETRY_SECONDS[problem]
             )

@@ -156,6 +156,8 @@ class Worker:
         # what was told of a former document is told anew
         self._digest, self._told_preflights = digest, []
         self.service.install(snapshot)
+        # whoever is told that this document is in force is told nothing of breakers that stood under a former one
+        self._report_trips()
         self._channel.send("in_force", digest=digest, generation=snapshot.document.generation)
 
     def _probe(self, message: Message) -> None:

@@ -39,7 +39,7 @@ class CanaryBreaker:
     """State of one route's canary in one process. Times are monotonic seconds, given by the caller.
 
     failed_probes counts the probes that failed since the breaker was last closed: from the first on the canary, and not a
-    burst, is what fails.
+    burst, is what fails. trips are those that were counted before.
     """
 
     __slots__ = (
@@ -56,7 +56,7 @@ class CanaryBreaker:
         "trips",
     )
 
-    def __init__(self, config: BreakerConfig) -> None:
+    def __init__(self, config: BreakerConfig, *, trips: int = 0) -> None:
         self._config = config
         self._finished = [0] * SLICES
         self._failed = [0] * SLICES
@@ -66,7 +66,7 @@ class CanaryBreaker:
         self._openings = 0
         self._closed_at = -math.inf
         self.state = BreakerState.closed
-        self.trips = 0
+        self.trips = trips
         self.failed_probes = 0
 
     def reconfigure(self, config: BreakerConfig) -> None:

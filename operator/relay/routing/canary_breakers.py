@@ -20,9 +20,10 @@ class CanaryBreakers:
         self._weights: dict[CanaryName, int] = {}
 
     def install(self, plans: Iterable[RoutePlan]) -> None:
-        """Keeps a breaker for each canary of these routes; one that stood before keeps its state.
+        """Keeps a breaker for each canary of these routes; one that stood before keeps its state while its canary has weight.
 
-        A canary that had no weight and has some now is tried anew: what failed before says nothing of it.
+        A canary that gets weight is tried anew: what failed before says nothing of it. It is so from the moment on at which its
+        last weight was taken away: whoever hears of breakers would take what the former run left for news of the next one.
         """
         breakers: dict[CanaryName, CanaryBreaker] = {}
         weights: dict[CanaryName, int] = {}
@@ -32,8 +33,10 @@ class CanaryBreakers:
             name = (plan.name, plan.canary.fingerprint)
             weights[name] = plan.canary_percent
             known = self._breakers.get(name)
-            if known is None or (self._weights.get(name, 0) == 0 and plan.canary_percent > 0):
+            if known is None:
                 known = CanaryBreaker(plan.breaker)
+            elif not (plan.canary_percent and self._weights.get(name, 0)):
+                known = CanaryBreaker(plan.breaker, trips=known.trips)
             known.reconfigure(plan.breaker)
             breakers[name] = known
         self._breakers, self._weights = breakers, weights

@@ -104,3 +104,10 @@ class Router:
         if self.breakers.try_pass(plan.name, first.fingerprint, now):
             return targets
         return self.cool_downs.passable(targets[1:], now)
+
+    def note_unsent(self, plan: RoutePlan, target: Target) -> None:
+        """Notes that a call which was let through to this target is not sent; where it was to be the probe, the next caller probes."""
+        side = target.destination
+        if side.label == "canary":
+            probe = self.breakers.probing(plan.name, side.fingerprint)
+            self.breakers.cancelled(plan.name, side.fingerprint, probe=probe)

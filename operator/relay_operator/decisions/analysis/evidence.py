@@ -162,6 +162,7 @@ class Evidence:
             self._schedule.read(pod, scrapes[-1].at, at=at)
             followed = self._routes[key]
             counters = followed.pods.get(pod[1])
+            is_new = counters is None
             if counters is None:
                 counters = followed.pods[pod[1]] = PodCounters(
                     longest_seconds=self._longest_seconds
@@ -170,6 +171,9 @@ class Evidence:
                 counters.step_back(scrapes[-1], seen_at=at)
                 self._schedule.forget(pod)
             followed.take(counters, scrapes, seen_at=at)
+            if is_new:
+                # of a former run, perhaps, as all that was counted before
+                counters.open = False
 
     def is_due(self, key: RouteKey, *, expected: Collection[str], at: float) -> bool:
         """Tells whether a look at the route may find another verdict than the last one.

@@ -15,9 +15,13 @@ def plans(*routes: Route) -> tuple[RoutePlan, ...]:
     return compile_snapshot(document(routes=routes), "").plans
 
 
+def weighted(percent: int) -> Route:
+    return Route(name="chat", stable=STABLE, canary=CANARY, canary_percent=percent, breaker=QUICK)
+
+
 def watched() -> CanaryBreakers:
     breakers = CanaryBreakers()
-    breakers.install(plans(Route(name="chat", stable=STABLE, canary=CANARY, breaker=QUICK)))
+    breakers.install(plans(weighted(50)))
     return breakers
 
 
@@ -35,7 +39,7 @@ def test_a_trip_is_handed_over_once() -> None:
 
 def test_a_breaker_keeps_its_state_over_documents_and_goes_with_its_canary() -> None:
     breakers = tripped()
-    breakers.install(plans(Route(name="chat", stable=STABLE, canary=CANARY, breaker=QUICK)))
+    breakers.install(plans(weighted(50)))
     assert not breakers.try_pass(*NAME, 0.5)
     breakers.install(plans(Route(name="chat", stable=STABLE)))
     assert breakers.states() == []
@@ -70,18 +74,27 @@ def test_a_canary_that_left_changes_nothing() -> None:
 
 def test_a_canary_that_gets_weight_again_is_tried_anew() -> None:
     breakers = CanaryBreakers()
-    for weight, blocked in ((50, True), (50, True), (0, True), (25, False)):
-        breakers.install(
-            plans(
-                Route(
-                    name="chat",
-                    stable=STABLE,
-                    canary=CANARY,
-                    canary_percent=weight,
-                    breaker=QUICK,
-                )
-            )
-        )
+    for weight, blocked in ((50, True), (50, True), (0, False), (25, False)):
+        breakers.install(plans(weighted(weight)))
         if not breakers.states()[0][1].trips and weight == 50:
             assert breakers.finished(*NAME, failed=True, probe=False, now=0.0)
         assert breakers.blocks(*NAME, 0.5) is blocked
+
+
+def test_nothing_is_told_of_what_failed_before_the_weight_was_taken_away() -> None:
+    breakers = CanaryBreakers()
+    breakers.install(plans(weighted(50)))
+    breakers.finished(*NAME, failed=True, probe=False, now=0.0)
+    assert breakers.try_pass(*NAME, 2.0)
+    breakers.finished(*NAME, failed=True, probe=True, now=2.1)
+    ((_, before),) = breakers.states()
+    assert (before.failed_probes, before.trips) == (1, 2)
+    breakers.install(plans(weighted(0)))
+    # what began before ends now
+    breakers.finished(*NAME, failed=True, probe=True, now=2.2)
+    for percent in (0, 10):
+        breakers.install(plans(weighted(percent)))
+        ((_, after),) = breakers.states()
+        assert (after.failed_probes, after.state) == (0, BreakerState.closed)
+        # a counter, which Prometheus compares with what it was
+        assert after.trips >= 2

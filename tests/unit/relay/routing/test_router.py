@@ -138,3 +138,15 @@ def test_an_open_breaker_leaves_the_targets_after_the_canary() -> None:
     assert router.pass_breaker(routed.plan, routed.canary, 0.0) == routed.canary
     router.breakers.finished("chat", CANARY.fingerprint, failed=True, probe=False, now=0.0)
     assert router.pass_breaker(routed.plan, routed.canary, 0.5) == routed.canary[1:]
+
+
+def test_a_call_that_is_not_sent_after_all_leaves_the_probe_to_the_next() -> None:
+    router, of = routing(100)
+    routed = router.routed(of, "gpt-4.1", None)
+    assert routed is not None
+    router.breakers.finished("chat", CANARY.fingerprint, failed=True, probe=False, now=0.0)
+    for _ in range(2):
+        assert router.pass_breaker(routed.plan, routed.canary, 2.0) == routed.canary
+        assert router.pass_breaker(routed.plan, routed.canary, 2.0) == routed.canary[1:]
+        router.note_unsent(routed.plan, routed.canary[0])
+    router.note_unsent(routed.plan, routed.stable[0])

@@ -448,3 +448,17 @@ def test_nothing_of_before_the_first_tick_is_told(watched: Watched) -> None:
     assert fresh.tick().canary.finished == 0
     assert fresh.evidence.before_trouble(KEY, expected=PODS, at=fresh.at) is None
     assert fresh.tick().canary.finished == 0
+
+
+def test_a_breaker_of_before_the_run_says_nothing_of_it(watched: Watched) -> None:
+    for pod in watched.pods.values():
+        pod.breakers["chat", CANARY[2]] = 1
+    watched.tick(watched.scrape())
+    # rolled back, and tried again: the newest scrapes are of before
+    watched.evidence.follow({})
+    stale = watched.scrape()
+    watched.evidence.follow({KEY: SUBJECT})
+    assert watched.tick(stale).tripped_pods == 0
+    assert watched.tick().tripped_pods == 0
+    watched.pods["relay-1"].breakers.clear()
+    assert watched.tick(watched.scrape()).tripped_pods == 1
