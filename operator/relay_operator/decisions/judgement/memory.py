@@ -19,6 +19,7 @@ from relay_operator.decisions.judgement.means.token_drift import TokenDrift
 from relay_operator.decisions.judgement.metric_test import MetricTest
 from relay_operator.decisions.judgement.route_judge import RouteJudge
 from relay_operator.decisions.judgement.rows import Counts
+from relay_operator.decisions.judgement.stall import MOST_SECONDS
 
 LONGEST_TEXT: Final = 8192
 _VERSION: Final = 1
@@ -54,6 +55,7 @@ def to_text(judge: RouteJudge) -> str:
                 _rounded(judge.quota.ended),
                 float(judge.quota.holds),
             ],
+            "pace": [_rounded(judge.stall.known_seconds)],
         },
         separators=(",", ":"),
     )
@@ -72,15 +74,23 @@ def restore(judge: RouteJudge, text: str) -> None:
     for one in _all(judge):
         if isinstance(tests, dict):
             _restore_one(one, tests.get(_key(one)))
-    quota = _counts(found.get("quota"), 3)
-    if quota is not None:
-        # a hold outlives a restart, or the restart would raise the weight
-        judge.quota.throttled, judge.quota.ended = quota[0], max(quota[0], quota[1])
-        judge.quota.holds = quota[2] > 0
+    _restore_waits(judge, _counts(found.get("quota"), 3), _counts(found.get("pace"), 1))
     tokens = found.get("tokens")
     for kind, drift in judge.tokens.items():
         if isinstance(tokens, dict):
             _restore_tokens(drift, tokens.get(kind))
+
+
+def _restore_waits(
+    judge: RouteJudge, quota: Sequence[float] | None, pace: Sequence[float] | None
+) -> None:
+    """Restores what decisions wait for: the end of a hold by a quota, and calls that take long."""
+    if quota is not None:
+        # a hold outlives a restart, or the restart would raise the weight
+        judge.quota.throttled, judge.quota.ended = quota[0], max(quota[0], quota[1])
+        judge.quota.holds = quota[2] > 0
+    if pace is not None:
+        judge.stall.known_seconds = min(pace[0], MOST_SECONDS)
 
 
 def _side(row: Sequence[float]) -> SideIncrements:

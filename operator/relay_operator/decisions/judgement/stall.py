@@ -1,10 +1,12 @@
 """Finds a canary whose attempts start and do not end. No counter of ended attempts can tell that.
 
 How long an attempt may take follows from how long they take: eight times the mean of the side where they take longer, and twice
-the longest time in which none of several ended, within bounds. A canary of which none has ended yet gets more.
+the longest time in which none of several ended, within bounds. A canary of which none has ended yet gets more. Calls may take an
+hour: a Provider's firstByteTimeout allows as much.
 """
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import log
 from typing import Final
@@ -20,9 +22,15 @@ RESIDENCES: Final = 8.0
 """An attempt is overdue after this many times as long as they usually take."""
 LONGEST_TIMES: Final = 2.0
 """So many times the longest time in which none of several attempts ended is more than chance."""
-MOST_SECONDS: Final = 320.0
+ENOUGH_SECONDS: Final = 300.0
+LONG_RESIDENCES: Final = 3.0
+"""After so long, or this many times as long as attempts usually take, several of them are overdue all the same."""
+MOST_SECONDS: Final = 3600.0
 _NATS: Final = log(1000)
 _STEP_SECONDS: Final = 2.0
+_NEAR_SECONDS: Final = 320.0
+_FAR_STEP_SECONDS: Final = 20.0
+"""Between starts that are further back than the near ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +49,15 @@ class _Mark:
 
 
 class StallWatch:
-    """The starts of some minutes, with their times; begins anew with each life of the operator."""
+    """The starts of the last hour, with their times; begins anew with each life of the operator.
+
+    known_seconds is how long the canary's attempts took when that was last known, 0 before: it stays known through hours without
+    any, and status keeps it.
+    """
 
     __slots__ = (
         "_canary_pace",
+        "_far_marks",
         "_finished_at",
         "_left_over",
         "_marks",
@@ -57,10 +70,12 @@ class StallWatch:
         "_stable_started",
         "_started",
         "_started_at_finish",
+        "known_seconds",
     )
 
     def __init__(self) -> None:
         self._marks: deque[_Mark] = deque()
+        self._far_marks: deque[_Mark] = deque()
         self._canary_pace, self._stable_pace = Pace(), Pace()
         self._started = self._stable_started = self._stable_ended = 0.0
         # since the canary last finished an attempt, or may have without being seen
@@ -69,10 +84,13 @@ class StallWatch:
         self._stable_finished = self._stable_cancelled = 0.0
         # under way before the first tick: of an earlier run, which is not this one's fault
         self._left_over = 0.0
+        self.known_seconds = 0.0
 
     def tick(self, increments: Increments) -> Stalled | None:
         """Takes in a tick; returns what is stalled."""
         canary, stable, now = increments.canary, increments.stable, increments.now
+        if now < self._now - LEAST_SECONDS:
+            self._forget_times()
         self._started += canary.started
         self._stable_started += stable.started
         self._stable_ended += stable.finished + stable.cancelled
@@ -91,6 +109,12 @@ class StallWatch:
         self._mark(now)
         return self._judge(now)
 
+    def _forget_times(self) -> None:
+        """Begins to wait anew: Prometheus' clock was set back, and what was marked by it lies ahead."""
+        self._marks.clear()
+        self._far_marks.clear()
+        self._now = self._finished_at = 0.0
+
     def _was_unseen(self, increments: Increments) -> bool:
         """Tells whether attempts may have finished that nobody counted: in a gap of the scrapes, or on a pod without any."""
         is_gap = increments.seconds <= 0 and increments.now > self._now
@@ -101,13 +125,24 @@ class StallWatch:
         for pace, side in ((self._canary_pace, canary), (self._stable_pace, stable)):
             # those that their clients left tell how patient these are, and may have hung
             pace.tick(increments.seconds, ended=side.finished, under_way=side.under_way)
+        self.known_seconds = self._canary_pace.mean or self.known_seconds
 
     def _mark(self, now: float) -> None:
-        marks = self._marks
-        if not marks or now - marks[-1].at >= _STEP_SECONDS:
-            marks.append(_Mark(now, self._started, self._stable_started))
-            while marks[0].at < now - MOST_SECONDS:
-                marks.popleft()
+        marks, far = self._marks, self._far_marks
+        if marks and now - marks[-1].at < _STEP_SECONDS:
+            return
+        marks.append(_Mark(now, self._started, self._stable_started))
+        while marks[0].at < now - _NEAR_SECONDS:
+            mark = marks.popleft()
+            if not far or mark.at - far[-1].at >= _FAR_STEP_SECONDS:
+                far.append(mark)
+        while far and far[0].at < now - MOST_SECONDS - _FAR_STEP_SECONDS:
+            far.popleft()
+
+    def _marks_back(self) -> Iterator[_Mark]:
+        """Goes through the marks from the newest on."""
+        yield from reversed(self._marks)
+        yield from reversed(self._far_marks)
 
     def _judge(self, now: float) -> Stalled | None:
         if now - self._finished_at < LEAST_SECONDS:
@@ -116,7 +151,7 @@ class StallWatch:
         overdue = now - seconds
         if self._finished_at > overdue:
             return None
-        old = next((mark for mark in reversed(self._marks) if mark.at <= overdue), None)
+        old = next((mark for mark in self._marks_back() if mark.at <= overdue), None)
         if old is None:
             return None
         attempts = self._open_at_finish + max(old.started - self._started_at_finish, 0.0)
@@ -131,14 +166,15 @@ class StallWatch:
         least = min(max(LEAST_SECONDS, canary.silence(_NATS)), LEAST_SECONDS_UNKNOWN)
         if canary.mean is None:
             least = LEAST_SECONDS_UNKNOWN
-        usual = max(self._residence(now) if stable.mean is None else stable.mean, canary.mean or 0)
+        of_stable = self._residence(now) if stable.mean is None else stable.mean
+        usual = max(of_stable, self.known_seconds)
         longest = max(canary.longest, stable.longest)
         seconds = max(least, RESIDENCES * usual, LONGEST_TIMES * longest)
-        return min(seconds, MOST_SECONDS - 20)
+        return min(seconds, max(ENOUGH_SECONDS, LONG_RESIDENCES * usual), MOST_SECONDS)
 
     def _residence(self, now: float) -> float:
         """Returns how long stable's attempts take: since when as many had started as have ended (Little's ladder)."""
-        for mark in reversed(self._marks):
+        for mark in self._marks_back():
             if mark.stable_started <= self._stable_ended:
                 return now - mark.at
         return MOST_SECONDS

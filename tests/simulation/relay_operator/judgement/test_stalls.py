@@ -65,6 +65,8 @@ HEALTHY = (
         )
         for rate in (0.2, 2.0)
     ),
+    *(alike("10 min each", rate, constant(600.0)) for rate in (0.05, 0.5)),
+    alike("heavy tailed, 2 min", 0.5, heavy_tailed(120.0)),
     Case(
         name="long calls in batches beside quick ones, 0.5/s",
         canary=Lane(per_second=0.5, seconds=mixed(0.5, 40.0, 0.2), batch=4),

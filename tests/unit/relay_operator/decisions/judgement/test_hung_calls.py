@@ -59,3 +59,50 @@ def test_they_are_found_sooner_where_calls_end_all_the_time() -> None:
     found = stalled(often + hung, STABLE, until=700)
     assert found is not None
     assert 612 <= found[0] <= 622
+
+
+LONG: list[Call] = [(30.0 * number, 600.0) for number in range(150)]
+"""Calls of ten minutes, which a Provider's firstByteTimeout allows."""
+
+
+def test_calls_of_ten_minutes_are_no_stall() -> None:
+    canary = [(begun + 7.0, took) for begun, took in LONG]
+    assert stalled(canary, LONG, until=3000) is None
+
+
+def test_a_canary_that_hangs_is_found_also_where_calls_take_long() -> None:
+    stable: list[Call] = [(5.0 * number, 200.0) for number in range(800)]
+    canary = [(begun, took if begun < 1500 else 1e6) for begun, took in stable]
+    found = stalled(canary, stable, until=3000)
+    assert found is not None
+    assert 1700 + 3 * 200 <= found[0] <= 1700 + 3 * 200 + 90
+
+
+def test_long_calls_after_hours_without_any_are_known_to_take_long() -> None:
+    before: list[Call] = [(10.0 * number, 45.0) for number in range(60)]
+    # the canary has all traffic; one short call comes before the others
+    later: list[Call] = [(9000.0, 1.0), *((9010.0, 45.0) for _ in range(6))]
+    assert stalled(before + later, [], until=9100) is None
+
+
+def test_a_clock_that_is_set_back_makes_nobody_deaf() -> None:
+    watch, found = StallWatch(), None
+    for now in range(2, 200, 2):
+        quick = side([(number / 2, 1.5) for number in range(400)], now - 2, now)
+        hung = side(
+            [(number / 2, 1.5 if number < 200 else 1e6) for number in range(400)], now - 2, now
+        )
+        back = 5000.0 if now > 80 else 0.0
+        found = found or watch.tick(
+            Increments(
+                now=10_000.0 + now - back,
+                seconds=2.0 if now not in (2, 82) else 0.0,
+                canary=hung,
+                stable=quick,
+                fresh_pods=1,
+                expected_pods=1,
+                tripped_pods=0,
+                moved=True,
+            )
+        )
+    assert found is not None

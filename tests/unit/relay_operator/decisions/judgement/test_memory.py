@@ -126,3 +126,14 @@ def test_no_weights_or_wealth_from_outside_convict() -> None:
     for index in range(60):
         verdict = judge.judge(a_tick(1e9 + index, failed=float(index % 30 == 0)))
         assert verdict.outcome is not Outcome.BREACHED
+
+
+def test_how_long_calls_take_is_known_to_the_next_life() -> None:
+    before, after = RouteJudge(OBJECTIVE), RouteJudge(OBJECTIVE)
+    before.stall.known_seconds = 45.0
+    memory.restore(after, memory.to_text(before))
+    assert after.stall.known_seconds == 45.0
+    found = json.loads(memory.to_text(before)) | {"pace": [1e12]}
+    memory.restore(after, json.dumps(found))
+    # no patience is without an end
+    assert after.stall.known_seconds == 3600.0
