@@ -9,6 +9,8 @@ from relay_operator.decisions.analysis.scrapes import ATTEMPTS, COUNTERS, INDEX,
 Increases = list[float]
 """Counts of one side between two scrapes, in the order of `FIGURES`, without the last, which is a level."""
 
+_MOST_PROCESSES: Final = 4
+"""Of a pod, whose last figures are kept: more restarts than that within a gap of the scrapes are not told apart."""
 _TIMES: Final = tuple(
     (signal, INDEX[f"slow/{signal}"], INDEX[f"timed/{signal}"]) for signal in SIGNALS
 )
@@ -22,9 +24,10 @@ class PodCounters:
     """
 
     __slots__ = (
-        "_figures",
         "_figures_at",
+        "_last",
         "_longest_seconds",
+        "_newest_start",
         "_start",
         "at",
         "impossible",
@@ -34,8 +37,9 @@ class PodCounters:
 
     def __init__(self, *, longest_seconds: float) -> None:
         self._longest_seconds = longest_seconds
-        self._figures: tuple[Figures, Figures] | None = None
-        self._figures_at = self._start = 0.0
+        # by the start of the process, the figures that were counted last
+        self._last: dict[float, tuple[Figures, Figures]] = {}
+        self._figures_at = self._start = self._newest_start = 0.0
         self.at = self.seen_at = 0.0
         self.open = False
         self.impossible = ""
@@ -45,22 +49,35 @@ class PodCounters:
 
         A restart is known by the start time alone: then the new process's own counts are all that is certain. Where
         any counter of the same process fell, nothing of the scrape is counted, as one figure of it would be only a part
-        of a share; what comes after is compared with what stood before, so nothing is counted twice.
+        of a share; what comes after is compared with what stood before, so nothing is counted twice. A process that began
+        earlier is that of a replica of Prometheus that is behind, or one that began by a clock that was set back: after so long
+        that nothing else was heard, counting goes on from its figures.
         """
         if scrape.at <= self.at or not self._notice(scrape, seen_at):
             return None
-        former, known = self._figures, self._figures is not None
-        restarted = known and scrape.start > self._start
-        if former is not None and not restarted and self._is_behind(scrape, former):
+        former = self._last.get(scrape.start)
+        if former is not None and _is_behind(scrape, former):
             return None
         lost = scrape.at - self._figures_at > self._longest_seconds
-        self._figures, self._start = (scrape.stable, scrape.canary), scrape.start
-        self._figures_at = scrape.at
-        if former is None or lost:
+        restarted = scrape.start > self._newest_start
+        is_former_process = scrape.start != self._start and not restarted
+        if is_former_process and not lost:
             return None
-        if restarted:
+        is_first = not self._last
+        self._keep(scrape)
+        if is_first or lost:
+            return None
+        if former is None:
             return scrape.stable[:COUNTERS], scrape.canary[:COUNTERS]
         return _increases(former[0], scrape.stable), _increases(former[1], scrape.canary)
+
+    def _keep(self, scrape: Scrape) -> None:
+        self._start, self._figures_at = scrape.start, scrape.at
+        self._newest_start = max(self._newest_start, scrape.start)
+        self._last.pop(scrape.start, None)
+        self._last[scrape.start] = scrape.stable, scrape.canary
+        if len(self._last) > _MOST_PROCESSES:
+            del self._last[next(iter(self._last))]
 
     def step_back(self, scrape: Scrape, *, seen_at: float) -> None:
         """Takes a scrape of a clock that was set back. What lies between the clocks is lost, and counted by neither."""
@@ -75,19 +92,11 @@ class PodCounters:
         self.at, self.seen_at, self.open = scrape.at, seen_at, bool(scrape.breaker)
         return True
 
-    def _is_behind(self, scrape: Scrape, former: tuple[Figures, Figures]) -> bool:
-        """Tells whether the scrape shows an older moment than one that was counted, or a counter that fell."""
-        return (
-            scrape.start < self._start
-            or _fell(former[0], scrape.stable)
-            or _fell(former[1], scrape.canary)
-        )
-
     def under_way(self) -> tuple[float, float]:
         """Returns how many attempts of stable and canary have begun and not ended, 0 where the relay does not say."""
-        if self._figures is None:
+        if not self._last:
             return 0.0, 0.0
-        stable, canary = self._figures
+        stable, canary = self._last[self._start]
         return stable[COUNTERS], canary[COUNTERS]
 
 
@@ -115,6 +124,11 @@ def _contradiction(figures: Figures) -> str:
         if figures[timed] > started:
             return f"more timed ({signal}) than started"
     return ""
+
+
+def _is_behind(scrape: Scrape, former: tuple[Figures, Figures]) -> bool:
+    """Tells whether the scrape shows an older moment than one that was counted, or a counter that fell."""
+    return _fell(former[0], scrape.stable) or _fell(former[1], scrape.canary)
 
 
 def _fell(former: Figures, figures: Figures) -> bool:

@@ -1,10 +1,11 @@
 """What Prometheus shows of shadow copies: how they compared, of the routes that wait for that before any weight.
 
 Counters are followed as those of the sides are (`evidence.py`): by sample times alone, from whole scrapes of known pods; a
-restart is known by its start time, what fell is no news, and what lies behind a long gap is dropped.
+restart is known by its start time, what fell is no news, and what lies behind a long gap is dropped. After a clock was set back,
+of Prometheus or of a pod, counting goes on from what is heard then.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,6 +23,7 @@ from relay_operator.decisions.analysis.scrapes import (
 
 _NEEDED: Final = frozenset(copied(pair, outcome) for pair in PAIRS for outcome in OUTCOMES)
 _LOOKED_BACK_SCRAPES: Final = 10
+_MISSED_SCRAPES: Final = 2
 _MOST_PODS: Final = 1000
 
 Counts = dict[str, float]
@@ -39,9 +41,10 @@ class ShadowQuestion:
 
 @dataclass(slots=True)
 class _Pod:
-    """The newest scrape of one pod about one route."""
+    """The newest scrape of one pod about one route, and when it was read, on the operator's own clock."""
 
     at: float = 0.0
+    seen_at: float = 0.0
     start: float = 0.0
     counts: Counts | None = None
 
@@ -86,7 +89,7 @@ class ShadowEvidence:
             return None
         asked = {namespace for namespace, _ in due}
         return ShadowQuestion(
-            pods={pod: self._since(pod) for pod in due},
+            pods={pod: self._since(pod, at) for pod in due},
             routes=frozenset(route for namespace, route in self._routes if namespace in asked),
             seconds=_LOOKED_BACK_SCRAPES * self._scrape_seconds,
         )
@@ -104,11 +107,34 @@ class ShadowEvidence:
                 for when, value in samples:
                     scrapes.setdefault(when, {})[side] = value
         for (pod, key), scrapes in found.items():
-            for when in sorted(scrapes):
-                start = starts.get(pod, {}).get(when)
-                if start is not None and scrapes[when].keys() >= _NEEDED:
-                    self._schedule.read(pod, when, at=at)
-                    self._count(self._routes[key], pod[1], when, start, scrapes[when])
+            began = starts.get(pod, {})
+            whole = [
+                (when, began[when], scrapes[when])
+                for when in sorted(scrapes.keys() & began.keys())
+                if scrapes[when].keys() >= _NEEDED
+            ]
+            if whole:
+                self._take_scrapes(self._routes[key], pod, whole, at)
+
+    def _take_scrapes(
+        self,
+        followed: _Followed,
+        name: PodName,
+        scrapes: Sequence[tuple[float, float, Counts]],
+        at: float,
+    ) -> None:
+        pod = followed.pods.setdefault(name[1], _Pod())
+        newest, start, _ = scrapes[-1]
+        is_silent = at - pod.seen_at > LOST_SCRAPES * self._scrape_seconds
+        if pod.counts is not None and is_silent and (newest < pod.at or start < pod.start):
+            # a clock was set back: what lies between is lost
+            pod.at = min(pod.at, newest)
+            pod.start, pod.counts = start, None
+            self._schedule.forget(name)
+        for when, started, counts in scrapes:
+            self._schedule.read(name, when, at=at)
+            if self._count(followed, pod, when, started, counts):
+                pod.seen_at = at
 
     def taken(self, key: RouteKey) -> tuple[Counts, float] | None:
         """Returns what was counted since the last time, and in how many seconds; None while no scrape is known."""
@@ -117,36 +143,40 @@ class ShadowEvidence:
         if not now:
             return None
         seconds = max(now - followed.told, 0.0) if followed.told else 0.0
-        followed.told = max(now, followed.told)
+        followed.told = now
         counted, followed.counted = followed.counted, {}
         return counted, seconds
 
     def _count(
-        self, followed: _Followed, name: str, when: float, start: float, counts: Counts
-    ) -> None:
-        """Adds what one pod counted since its last scrape, where that is certain."""
-        pod = followed.pods.setdefault(name, _Pod())
+        self, followed: _Followed, pod: _Pod, when: float, start: float, counts: Counts
+    ) -> bool:
+        """Adds what one pod counted since its last scrape, where that is certain; returns False where the scrape is no news."""
         if when <= pod.at or start < pod.start:
-            return
+            return False
         former, restarted = pod.counts, start > pod.start
         if (
             former is not None
             and not restarted
             and any(counts[one] < former[one] for one in _NEEDED)
         ):
-            return
+            return False
         lost = when - pod.at > LOST_SCRAPES * self._scrape_seconds
         pod.at, pod.start, pod.counts = when, start, {one: counts[one] for one in _NEEDED}
         if former is None or lost:
-            return
+            return True
         for one in _NEEDED:
             more = counts[one] - (0.0 if restarted else former[one])
             followed.counted[one] = followed.counted.get(one, 0.0) + more
+        return True
 
-    def _since(self, pod: PodName) -> float:
+    def _since(self, pod: PodName, at: float) -> float:
+        """Returns what is known of a pod; nothing if a scrape of it was missed: its clock, or Prometheus', may have been set back."""
         known = [
-            one.pods[pod[1]].at
+            one.pods[pod[1]]
             for (namespace, _), one in self._routes.items()
             if namespace == pod[0] and pod[1] in one.pods
         ]
-        return min(known, default=0.0)
+        missed = _MISSED_SCRAPES * self._scrape_seconds
+        if any(at - one.seen_at > missed for one in known):
+            return 0.0
+        return min((one.at for one in known), default=0.0)

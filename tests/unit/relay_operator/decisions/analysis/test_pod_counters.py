@@ -206,3 +206,34 @@ def test_where_nothing_is_lost_exactly_what_there_was_is_counted(
             got.update(finished=int(increases[1][FINISHED]), failed=int(increases[1][FAILED]))
     truth = true_increase(moments)
     assert (got["finished"], got["failed"]) == (truth["finished"], truth["failed"])
+
+
+def test_a_process_that_began_by_a_clock_that_was_set_back_is_counted_after_a_gap(
+    pod: PodCounters,
+) -> None:
+    scrapes = [
+        scrape(10, start=9000, finished=5),
+        *(scrape(10.0 + 2 * n, start=400, finished=10.0 * n, failed=n) for n in range(1, 7)),
+        # and began once more by that clock
+        *(scrape(22.0 + 2 * n, start=700, finished=3.0 * n) for n in range(1, 6)),
+    ]
+    found = counted(pod, *scrapes)
+    assert found[:7] == [None, None, None, None, None, (10, 1), (10, 1)]
+    assert found[7:] == [None, None, None, None, (3, 0)]
+
+
+def test_a_process_that_was_heard_before_is_counted_twice_by_nobody(pod: PodCounters) -> None:
+    scrapes = (
+        scrape(10, start=9, finished=50),
+        scrape(12, start=9, finished=60),
+        # a replica that is behind, after the other fell silent
+        scrape(20, start=1, finished=500),
+        scrape(22, start=1, finished=510),
+        scrape(24, start=9, finished=40),
+        scrape(32, start=9, finished=55),
+        scrape(34, start=9, finished=70),
+        scrape(42, start=9, finished=80),
+        scrape(44, start=9, finished=90),
+    )
+    found = [one[0] for one in counted(pod, *scrapes) if one is not None]
+    assert sum(found) <= 10 + 10 + 30

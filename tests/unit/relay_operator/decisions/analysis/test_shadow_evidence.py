@@ -25,13 +25,15 @@ class Watched:
         for pod in self.pods.values():
             pod.copy(NAME)
         self.now = 1000.0
+        # by how much Prometheus' clock was set back
+        self.back = 0.0
 
     def scrape(self, seconds: float = 2.0, *, drop: Any = None) -> None:
         self.now += seconds
         series: list[Series] = [
             one
             for pod in self.pods.values()
-            for one in pod.scraped(self.now)
+            for one in pod.scraped(self.now - self.back)
             if not drop or not drop(one)
         ]
         self.evidence.take(series, at=self.now)
@@ -119,3 +121,27 @@ def test_the_query_asks_for_copies_by_the_scrapers_labels() -> None:
         '{__name__=~"relay_slo_shadow_total|process_start_time_seconds",job="relays-slo",'
         'namespace=~"relay-finance",pod=~"relay-1",route=~"|chat"}[20s]'
     )
+
+
+@pytest.mark.parametrize("of", ["prometheus", "pod"])
+def test_after_a_clock_was_set_back_copies_are_counted_again(watched: Watched, of: str) -> None:
+    watched.back = 500.0 if of == "prometheus" else 0.0
+    if of == "pod":
+        watched.pods["relay-1"].restart(400.0)
+    counted = 0.0
+    for _ in range(10):
+        watched.pods["relay-1"].copy(NAME, match=3)
+        watched.scrape()
+        counted += watched.taken().get(copied("canary", "match"), 0.0)
+    assert 3 * 4 <= counted <= 3 * 7
+
+
+def test_a_prometheus_that_was_away_counts_nothing_twice(watched: Watched) -> None:
+    old = [one for pod in watched.pods.values() for one in pod.scraped(watched.now)]
+    watched.pods["relay-1"].copy(NAME, match=3)
+    watched.scrape(seconds=2.0)
+    assert watched.taken() == {copied("canary", "match"): 3}
+    watched.now += 60
+    new = [one for pod in watched.pods.values() for one in pod.scraped(watched.now)]
+    watched.evidence.take([*old, *new], at=watched.now)
+    assert watched.taken() == {}
