@@ -15,7 +15,7 @@ from relay_operator.decisions.canary.incidents import (
 )
 from relay_operator.decisions.canary.look import Look
 from relay_operator.decisions.canary.state import BEFORE_WEIGHT, Decision, Phase, Plan, State
-from relay_operator.decisions.canary.stays import FORCE, roll_back, stay, stay_back
+from relay_operator.decisions.canary.stays import is_to_be_retried, roll_back, stay, stay_back
 from relay_operator.names import Reason
 
 
@@ -25,7 +25,8 @@ def resumed(
     """Corrects the state read from status by the document that the relays obey; None when both agree.
 
     The weight reaches the relays before status is written, so after a crash between the two the document is right.
-    A weight that fell to zero was a rollback and stays one, for whatever reason: a restart never raises a weight.
+    A weight that fell to zero was a rollback and stays one, for whatever reason: a restart never raises a weight. So does one
+    that status tells of, unless another run was asked for: then the document, which was not written, is the older of the two.
     """
     if state.fingerprint != fingerprint_in_force or state.weight_percent == weight_in_force:
         return None
@@ -144,10 +145,7 @@ def _another_canary(state: State, look: Look, plan: Plan) -> Decision | None:
 def _after_a_rollback(state: State, look: Look, plan: Plan) -> Decision | None:
     if state.phase is not Phase.ROLLED_BACK:
         return None
-    cooled = look.now >= state.step_started_at + plan.cool_down_seconds
-    if plan.held:
-        return stay_back(state, plan)
-    if plan.retry == state.run_token + FORCE or (plan.retry == state.run_token and cooled):
+    if not plan.held and is_to_be_retried(state, plan, look.now):
         return start(state, plan, look.now)
     return stay_back(state, plan)
 

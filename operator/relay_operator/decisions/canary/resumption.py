@@ -7,6 +7,7 @@ from relay_operator.decisions.analysis.verdict import Outcome
 from relay_operator.decisions.canary import machine
 from relay_operator.decisions.canary.run import Run
 from relay_operator.decisions.canary.state import Decision, Phase, State
+from relay_operator.decisions.canary.stays import is_to_be_retried
 from relay_operator.decisions.route_status import Progress
 from relay_operator.names import Reason
 
@@ -55,6 +56,9 @@ def resume(
     is_another |= in_force.preflight is not None
     if is_another and run.state.weight_percent > 0:
         leave(run)
+        return
+    if run.state.phase is Phase.ROLLED_BACK and not is_to_be_retried(run.state, run.plan, now):
+        # relays may not have been told: a document could not be stored, and status could
         return
     _correct(run, in_force.canary.fingerprint, in_force.canary_percent, now)
 

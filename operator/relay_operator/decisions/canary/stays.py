@@ -39,6 +39,12 @@ def roll_back(
     return Decision(state=back, reason=reason, message=cause)
 
 
+def is_to_be_retried(state: State, plan: Plan, now: float) -> bool:
+    """Tells whether a person asks for another run of a canary that was rolled back, and its cool-down is over or not waited for."""
+    cooled = now >= state.step_started_at + plan.cool_down_seconds
+    return plan.retry == state.run_token + FORCE or (plan.retry == state.run_token and cooled)
+
+
 def stay_back(state: State, plan: Plan) -> Decision:
     cooled = state.step_started_at + plan.cool_down_seconds
     message = (

@@ -30,8 +30,9 @@ from relay_operator.decisions.analysis.verdict import (
     Verdict,
 )
 from relay_operator.decisions.canary.state import Phase
+from relay_operator.decisions.canary.stays import FORCE
 from relay_operator.decisions.canary_runs import CanaryRuns
-from relay_operator.names import Reason
+from relay_operator.names import ANNOTATION_RETRY, Reason
 
 LIVES = pytest.mark.parametrize(
     "life",
@@ -133,10 +134,23 @@ def test_a_step_resumes_with_its_clock() -> None:
 
 
 def test_a_retry_that_was_not_recorded_is_measured_in_the_next_life() -> None:
-    after = rolled_back().restarted(weight_in_force=25)
+    life = rolled_back()
+    asked = {ANNOTATION_RETRY: f"{life.run.state.run_token}{FORCE}"}
+    metadata = life.route.metadata.model_copy(update={"annotations": asked})
+    life.route = life.route.model_copy(update={"metadata": metadata})
+    after = life.restarted(weight_in_force=25)
     assert (after.run.state.phase, after.run.state.weight_percent) == (Phase.PROGRESSING, 25)
     assert after.run.is_measured
     assert (after.run.state.run, after.run.state.cause) == (2, "")
+
+
+def test_a_rollback_that_was_told_and_not_stored_stays_one() -> None:
+    life = rolled_back()
+    after = life.restarted(weight_in_force=25)
+    assert after.run.state == life.run.state
+    assert not after.look()
+    assert (after.run.state.phase, after.run.state.weight_percent) == (Phase.ROLLED_BACK, 0)
+    assert after.run.state.cause == life.run.state.cause
 
 
 def test_a_weight_that_left_the_document_does_not_come_back_by_a_restart() -> None:

@@ -330,6 +330,32 @@ async def test_a_rollback_that_reached_the_relays_and_not_status_stays_one() -> 
 
 
 @in_virtual_time
+async def test_a_rollback_that_reached_status_and_not_the_document_stays_one() -> None:
+    stage, life, route = await a_stage()
+    stage.serve(route, 0)
+    await stage.settle()
+    life.api.failures.statuses["ConfigMap"] = 403
+    await stage.fail(route)
+    await stage.settle()
+    before = stage.status("RelayRoute", "chat", tenant="finance")
+    assert (before["phase"], before["weights"]["canaryPercent"]) == ("RolledBack", 0)
+    await life.end()
+    # the pod that was told of it goes, and its successor begins with the document that is stored
+    stage.server.remove("Pod", "relay-1", namespace="relay-finance")
+    stage.pod("relay-2")
+    life = await stage.operator()
+    await stage.settle()
+    for _ in range(3):
+        stage.serve(route, 50)
+        await stage.settle(11)
+    status = stage.status("RelayRoute", "chat", tenant="finance")
+    assert (status["phase"], status["weights"]["canaryPercent"]) == ("RolledBack", 0)
+    assert status["history"] == before["history"]
+    assert stage.relays.weight("relay-2", "chat", namespace="relay-finance") == 0
+    await life.end()
+
+
+@in_virtual_time
 async def test_a_route_deleted_while_the_operator_was_away_leaves_the_document() -> None:
     stage, life, _ = await a_stage()
     await life.end()
