@@ -271,7 +271,7 @@ class Side(Part):
 
 
 class Match(Part):
-    """Empty matches everything; the most specific route wins. task is the header X-Task-Type."""
+    """Empty matches everything; the most specific route wins, of those alike the first. task is the header X-Task-Type."""
 
     models: tuple[Model, ...] = ()
     tasks: tuple[Name, ...] = ()

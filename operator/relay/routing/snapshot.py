@@ -380,9 +380,9 @@ def _objectives(route: Route) -> dict[str, float]:
 def _index(
     routes: tuple[Route, ...], plans: tuple[RoutePlan, ...]
 ) -> dict[tuple[str | None, str | None], RoutePlan]:
-    """Indexes routes by what they match; the first by name wins a tie, and the control plane reports it as Conflicted."""
+    """Indexes routes by what they match; the first in the document wins a tie, and the control plane reports it as Conflicted."""
     index: dict[tuple[str | None, str | None], RoutePlan] = {}
-    for route, plan in sorted(zip(routes, plans, strict=True), key=lambda pair: pair[0].name):
+    for route, plan in zip(routes, plans, strict=True):
         for model in route.match.models or (None,):
             for task in route.match.tasks or (None,):
                 index.setdefault((model, task), plan)

@@ -217,7 +217,10 @@ def with_what_is_in_force(obstacle: Obstacle, in_force: document.Route | None) -
     """Adds the canary that is in force, if any, to the reason why the spec is not."""
     if in_force is None:
         return obstacle
-    return replace(obstacle, message=obstacle.message + brake.words_in_force(in_force))
+    words = brake.words_in_force(in_force)
+    if obstacle.reason is Reason.CONFLICTED:
+        words += "; calls that an older route matches are that route's"
+    return replace(obstacle, message=obstacle.message + words)
 
 
 def as_served(route: RelayRoute, around: Surroundings) -> RelayRoute:

@@ -1,6 +1,6 @@
 """Tenant, routes and providers -> the relay document. An unusable route keeps its last good fragment."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from relay_contract import document
 from relay_contract.spending import Spending
@@ -210,9 +210,13 @@ def whole_document(
     generation: int,
     epoch: int = 0,
     tool_servers: tuple[ToolServer, ...] = (),
+    last: Collection[str] = (),
 ) -> document.Document:
-    """Returns the whole document: the tenant's part, its routes by name, exactly the providers they use, and its tool servers."""
-    ordered = tuple(sorted(routes, key=lambda route: route.name))
+    """Returns the whole document: the tenant's part, its routes by name, exactly the providers they use, and its tool servers.
+
+    The routes named in last come after all others: what an earlier one matches is not theirs.
+    """
+    ordered = tuple(sorted(routes, key=lambda route: (route.name in last, route.name)))
     used = sorted({side.provider for route in ordered for side in sides(route)})
     return document.Document(
         generation=generation,

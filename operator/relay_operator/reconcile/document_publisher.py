@@ -320,6 +320,7 @@ class DocumentPublisher:
             generation=max(publication.generation, 1),
             epoch=document.epoch if document and asks else 0,
             tool_servers=publication.tools.use.servers,
+            last=self._watched_state.conflicts(publication.base.namespace),
         )
         changed = contents.unpublished.copy()
         contents.note_published()

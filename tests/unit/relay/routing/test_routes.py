@@ -35,9 +35,9 @@ def test_the_most_specific_route_wins() -> None:
     assert routed_name(ROUTES[:2], "gpt-4.1", None) == "all"
 
 
-def test_ties_go_to_the_first_name_whatever_the_order() -> None:
+def test_ties_go_to_the_first_route_of_the_document() -> None:
     tied = (route("b", models=("gpt-4.1",)), route("a", models=("gpt-4.1",)))
-    assert routed_name(tied, "gpt-4.1", None) == "a"
+    assert routed_name(tied, "gpt-4.1", None) == "b"
     assert routed_name(tied[::-1], "gpt-4.1", None) == "a"
 
 

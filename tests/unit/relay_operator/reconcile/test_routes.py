@@ -121,6 +121,34 @@ async def test_a_younger_route_takes_over_once_the_older_is_gone() -> None:
 
 
 @in_virtual_time
+async def test_an_older_route_takes_what_it_begins_to_match_from_a_younger_one_in_force() -> None:
+    stage, life = await a_stage()
+    stage.route("zeta", match={"models": ["gpt-5"]})
+    await stage.settle()
+    stage.route("alpha", match={"models": ["gpt-4.1", "o3"]})
+    await stage.settle()
+    assert served(stage) == ["alpha", "zeta"]
+    stage.route("zeta", match={"models": ["gpt-5", "gpt-4.1"]})
+    await stage.settle()
+    assert condition(stage, "Accepted", "zeta") == ("True", Reason.ACCEPTED)
+    assert condition(stage, "Accepted", "alpha") == ("False", Reason.CONFLICTED)
+    # the first of them that matches gets the call
+    assert served(stage) == ["zeta", "alpha"]
+    told = stage.condition("RelayRoute", "alpha", "Ready", tenant="finance")["message"]
+    assert "calls that an older route matches are that route's" in told
+    await life.end()
+    life = await stage.operator()
+    await stage.settle()
+    assert served(stage) == ["zeta", "alpha"]
+    assert life.changes == []
+    stage.route("zeta", match={"models": ["gpt-5"]})
+    await stage.settle()
+    assert served(stage) == ["alpha", "zeta"]
+    assert condition(stage, "Accepted", "alpha") == ("True", Reason.ACCEPTED)
+    await life.end()
+
+
+@in_virtual_time
 async def test_a_canary_starts_only_when_every_pod_holds_its_key() -> None:
     stage, life = await a_stage()
     stage.relays.refused.add("new")
