@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from relay_operator.decisions.analysis.scrapes import RouteKey
 from relay_operator.decisions.analysis.verdict import Outcome
@@ -12,6 +13,15 @@ from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.work_queue import WORKING_AT, Key, Urgency, WorkQueue
 
 logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def alone(key: RouteKey) -> Iterator[None]:
+    """Logs an error of our own with one canary, which does not keep the others from theirs: loops look at those of all tenants."""
+    try:
+        yield
+    except Exception:  # whatever it is, it must not end the lead
+        logger.exception("canary not looked at", extra={"route": "/".join(key)})
 
 
 class CanaryMoves:
@@ -33,11 +43,9 @@ class CanaryMoves:
         self._beginning: set[str] = set()
 
     def act_alone(self, key: RouteKey, *, told_anew: bool) -> None:
-        """Does as act(); an error of our own with one canary is logged and does not keep the others from theirs."""
-        try:
+        """Does as act(), alone."""
+        with alone(key):
             self.act(key, told_anew=told_anew)
-        except Exception:  # any fault of ours with one canary; the loop judges those of all tenants
-            logger.exception("canary not decided on", extra={"route": "/".join(key)})
 
     def act(self, key: RouteKey, *, told_anew: bool) -> None:
         """Decides by the run's verdict. told_anew tells that the verdict is another than before, which status must say."""

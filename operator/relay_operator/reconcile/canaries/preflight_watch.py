@@ -5,13 +5,13 @@ wait.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from relay_contract.preflight import Preflight
 from relay_operator.cluster.relays import Pod, Relays, ToldPreflights
 from relay_operator.decisions.analysis.scrapes import RouteKey
 from relay_operator.decisions.canary_runs import CanaryRuns
-from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
+from relay_operator.reconcile.canaries.canary_moves import CanaryMoves, alone
 from relay_operator.reconcile.canaries.pod_questions import PodQuestions
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.watched_state import WatchedState
@@ -104,10 +104,12 @@ class PreflightWatch:
             for one in answer.preflights:
                 told.setdefault(one.route, []).append(one)
         for key in self._keys(namespace):
-            is_news = self._canaries.hear_probes(
-                key, told.get(key[1], ()), pods=len(serving), now=self._clock()
-            )
-            has_passed = self._canaries.runs[key].has_passed
-            if is_news or (has_passed and not self._canaries.is_behind_in_line(key)):
-                # also if it was not the time to start when it passed
-                self._moves.act_alone(key, told_anew=is_news)
+            with alone(key):
+                self._take_in(key, told.get(key[1], ()), pods=len(serving))
+
+    def _take_in(self, key: RouteKey, told: Iterable[Preflight], *, pods: int) -> None:
+        is_news = self._canaries.hear_probes(key, told, pods=pods, now=self._clock())
+        has_passed = self._canaries.runs[key].has_passed
+        if is_news or (has_passed and not self._canaries.is_behind_in_line(key)):
+            # also if it was not the time to start when it passed
+            self._moves.act(key, told_anew=is_news)

@@ -6,9 +6,10 @@ from typing import Final
 from relay_operator.cluster.prometheus.client import Prometheus
 from relay_operator.decisions.analysis.scrapes import RouteKey
 from relay_operator.decisions.analysis.shadow_evidence import ShadowEvidence
+from relay_operator.decisions.canary.run import Run
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.errors import MetricsUnavailable
-from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
+from relay_operator.reconcile.canaries.canary_moves import CanaryMoves, alone
 from relay_operator.reconcile.watched_state import WatchedState
 
 _UNCONFIGURED: Final = "no Prometheus is configured (prometheus.url of the chart)"
@@ -62,13 +63,17 @@ class ShadowWatch:
             if run is None or not run.is_shadowed or run.state.run_token != token:
                 # ended while Prometheus was asked
                 continue
-            before = run.standing.reason if run.standing is not None else None
-            known = run.trial.problem if run.trial is not None else ""
-            self._take(key, problems.get(key[0], ""), at)
-            self._moves.act_alone(key, told_anew=False)
-            after = run.standing.reason if run.standing is not None else None
-            if (before, known) != (after, run.try_copies().problem):
-                self._moves.tell_anew(key)
+            with alone(key):
+                self._look(key, run, problems.get(key[0], ""), at)
+
+    def _look(self, key: RouteKey, run: Run, problem: str, at: float) -> None:
+        before = run.standing.reason if run.standing is not None else None
+        known = run.trial.problem if run.trial is not None else ""
+        self._take(key, problem, at)
+        self._moves.act(key, told_anew=False)
+        after = run.standing.reason if run.standing is not None else None
+        if (before, known) != (after, run.try_copies().problem):
+            self._moves.tell_anew(key)
 
     def _take(self, key: RouteKey, problem: str, at: float) -> None:
         taken = None if problem else self._evidence.taken(key)

@@ -8,7 +8,7 @@ from relay_operator.cluster.prometheus.client import Prometheus
 from relay_operator.decisions.analysis.scrapes import RouteKey
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.errors import MetricsUnavailable
-from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
+from relay_operator.reconcile.canaries.canary_moves import CanaryMoves, alone
 from relay_operator.reconcile.watched_state import WatchedState
 
 _CROWDED = (
@@ -64,7 +64,8 @@ class SloLoop:
             space = key[0]
             if space not in serving:
                 serving[space] = self._serving_pods(space)
-            self._look(key, token, problems.get(space, ""), serving[space], at=at, now=now)
+            with alone(key):
+                self._look(key, token, problems.get(space, ""), serving[space], at=at, now=now)
 
     def _look(
         self,
@@ -86,7 +87,7 @@ class SloLoop:
             self._canaries.mark_unmeasurable(key, message=problem, now=now)
         else:
             self._canaries.measure(key, expected_pods=serving, at=at, now=now)
-        self._moves.act_alone(key, told_anew=before != run.verdict.gist)
+        self._moves.act(key, told_anew=before != run.verdict.gist)
 
     def _is_still_measured(self, key: RouteKey, token: str) -> bool:
         """Tells whether the run that Prometheus was asked about goes on: a breaker or a person may have ended it meanwhile."""

@@ -8,6 +8,9 @@ import pytest
 from tests.unit.relay_operator.operator_stage import Life, Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
+from relay_operator.decisions.analysis.increments import Increments
+from relay_operator.decisions.analysis.verdict import Verdict
+from relay_operator.decisions.judgement.route_judge import RouteJudge
 from relay_operator.names import Reason
 
 SPACE = "relay-finance"
@@ -232,6 +235,33 @@ async def test_a_route_deleted_during_a_fetch_is_judged_no_more() -> None:
     await life.slo_loop.tick(now=stage.clock.now)
     assert (SPACE, "chat") not in life.canaries.runs
     assert weight(stage) == 25
+    await life.end()
+
+
+class FaultyJudge(RouteJudge):
+    """A judge with a fault of ours."""
+
+    def judge(self, increments: Increments, *, asked_percent: int = 0) -> Verdict:
+        raise ZeroDivisionError
+
+
+@in_virtual_time
+async def test_a_fault_of_ours_with_one_canary_keeps_no_other_from_its_rollback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stage, life, _ = await a_canary()
+    other = stage.route("other", match={"models": ["gpt-5"]}, canary=CANARY, analysis=ANALYSIS)
+    await stage.settle()
+    stage.serve(other, 0)
+    await stage.settle()
+    run = life.canaries.runs[SPACE, "chat"]
+    assert run.objective is not None
+    run.judge = FaultyJudge(run.objective)
+    await stage.fail(other)
+    await stage.settle(1)
+    assert stage.relays.weight("relay-1", "other", namespace=SPACE) == 0
+    assert weight(stage) == 25
+    assert "canary not looked at" in caplog.messages
     await life.end()
 
 
