@@ -1,10 +1,20 @@
 """`kubectl explain` reads like documentation: every field of every custom resource says what it is for."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
+from pydantic import BaseModel
+from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
+
+from relay_operator.api.durations import seconds
+from relay_operator.api.provider import Provider
+from relay_operator.api.relay_route import RelayRoute
+from relay_operator.api.tenant import Tenant
+from relay_operator.api.tool_server import ToolServer
 
 CRDS = sorted((Path(__file__).resolve().parents[3] / "crds").glob("*.yaml"))
 SET_BY_THE_API_SERVER = {"apiVersion", "kind", "metadata"}
@@ -64,3 +74,47 @@ def test_every_value_that_a_field_can_have_is_named_in_its_description() -> None
         if absent:
             unexplained[path] = absent
     assert unexplained == {}
+
+
+def model_of(annotation: Any) -> type[BaseModel] | None:
+    """Returns the form that a field holds, in a list or optional as it may be."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for one in get_args(annotation) if (found := model_of(one))), None)
+
+
+def forms(model: type[BaseModel], path: str) -> Iterator[tuple[str, FieldInfo]]:
+    """Walks through all fields of a form by the names that the custom resource has for them."""
+    for name, field in model.model_fields.items():
+        where = f"{path}.{field.alias or to_camel(name)}"
+        yield where, field
+        inner = model_of(field.annotation)
+        if inner is not None:
+            yield from forms(inner, where)
+
+
+def is_told(default: object, text: str) -> bool:
+    """Tells whether a description names a default: a number, a word, a duration, or none for nothing."""
+    if isinstance(default, bool):
+        return text.startswith(str(default).lower())
+    if default == "":
+        return text == "none"
+    try:
+        return seconds(text) == default
+    except ValueError:
+        return text.startswith(f"{default:g}" if isinstance(default, float) else str(default))
+
+
+def test_every_default_that_a_description_tells_is_the_operators() -> None:
+    told = {}
+    for resource in (Tenant, Provider, RelayRoute, ToolServer):
+        spec = model_of(resource.model_fields["spec"].annotation)
+        assert spec is not None
+        for path, field in forms(spec, f"{resource.__name__}.spec"):
+            found = re.search(
+                r"Default (.+?)(?:[;.,]? |[;.]$|\.$)", FIELDS.get(path, {}).get("description", "")
+            )
+            if found and isinstance(field.default, bool | int | float | str):
+                told[path] = (found[1], field.default)
+    assert len(told) > 35
+    assert {path: one for path, one in told.items() if not is_told(one[1], one[0])} == {}
