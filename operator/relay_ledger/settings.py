@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     open_seconds: Annotated[int, Field(ge=60, le=30 * 86_400)] = 6 * 3600
     """An attempt of which nobody has heard for so long after it was sent is closed by the ledger; more than the longest stream takes."""
     upkeep_seconds: Seconds = 15.0
-    """Between looks for what is overdue, new prices, and the numbers of the metrics."""
+    """Between looks for what is overdue, and the numbers of the metrics."""
     audit_hours: Annotated[int, Field(ge=1, le=30 * 24)] = 24
     """Between audits of the days that records may still come for (past_days)."""
     reports: tuple[ReportSource, ...] = ()

@@ -206,7 +206,7 @@ def _amount(
     closed: AttemptClosed, book: PriceBook, account: Account, subject: str, model: str | None
 ) -> Amount:
     prices = book.price_list(account, subject, closed.dispatched_at)
-    if prices is None and account == "charge":
+    if prices is None and account == "charge" and book.is_known(subject):
         # a tenant without a list is not billed
         return FREE
     match closed.usage_source:
@@ -215,7 +215,7 @@ def _amount(
         case "unknown":
             return UNKNOWN
     if prices is None:
-        return Amount("unpriced", detail=f"no price list of {subject}")
+        return without_list(subject)
     return _priced(closed, prices, model or closed.routed_model)
 
 
@@ -230,6 +230,11 @@ def _priced(closed: AttemptClosed, prices: PriceList, model: str) -> Amount:
         region=closed.region,
     )
     return amount_of(price_of(use, prices))
+
+
+def without_list(subject: str) -> Amount:
+    """Returns the amount of what is to be paid for, and of which nobody has said by which list."""
+    return Amount("unpriced", detail=f"no price list of {subject}")
 
 
 def amount_of(found: Priced | Unpriced) -> Amount:

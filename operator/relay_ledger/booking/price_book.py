@@ -1,6 +1,6 @@
 """Which price list is whose, and since when."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,13 +24,30 @@ class Assignment:
     list_name: str
 
 
+Edition = tuple[int, ...]
+"""Numbers of what a book was read from, which grow with all that changes it."""
+
+
 class PriceBook:
-    """All lists by name, each in the version in force, and whose they are. A value: it does not change."""
+    """All lists by name, each in the version in force, and whose they are. A value: it does not change.
 
-    __slots__ = ("_assigned", "lists")
+    unbilled are the tenants of whom the operator says that they have no list. It is None where no operator says anything: a tenant without a
+    list is then not billed.
+    """
 
-    def __init__(self, lists: Mapping[str, PriceList], assignments: Iterable[Assignment]) -> None:
+    __slots__ = ("_assigned", "_unbilled", "edition", "lists")
+
+    def __init__(
+        self,
+        lists: Mapping[str, PriceList],
+        assignments: Iterable[Assignment],
+        *,
+        unbilled: Container[str] | None = None,
+        edition: Edition = (),
+    ) -> None:
         self.lists = dict(lists)
+        self.edition = edition
+        self._unbilled = unbilled
         self._assigned: dict[tuple[Assigned, str], list[Assignment]] = {}
         for one in sorted(assignments, key=lambda one: one.starts_at):
             self._assigned.setdefault((one.account, one.subject), []).append(one)
@@ -48,3 +65,11 @@ class PriceBook:
             # it had one, and has none any more
             return None
         return self.lists.get(name) or PriceList(name, ())
+
+    def is_known(self, tenant_uid: str) -> bool:
+        """Returns whether it was said by which list the tenant is charged, or that it is not."""
+        return (
+            self._unbilled is None
+            or tenant_uid in self._unbilled
+            or ("charge", tenant_uid) in self._assigned
+        )

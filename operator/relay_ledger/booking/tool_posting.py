@@ -23,6 +23,7 @@ from relay_ledger.booking.posting import (
     Posting,
     amount_of,
     money_figures,
+    without_list,
 )
 from relay_ledger.booking.price_book import PriceBook
 from relay_ledger.prices.tool_pricing import ToolUse, price_of_call
@@ -104,6 +105,8 @@ def _amount(call: BilledCall, book: PriceBook, account: Literal["tool_cost", "ch
     subject = call.tenant_uid if account == "charge" else call.server
     prices = book.price_list(account, subject, call.called_at)
     if prices is None:
+        if account == "charge" and not book.is_known(subject):
+            return without_list(subject)
         return FREE
     found = price_of_call(
         ToolUse(call.server, call.tool, call.called_at, call.outcome == "tool_error"), prices

@@ -81,15 +81,17 @@ async def _serve(settings: Settings, engine: Engine, log: LedgerLog) -> None:
         loop.add_signal_handler(number, stopping.set)
     metrics, keys = LedgerMetrics(), KeyFile(settings.keys_file)
     ledger, prices = Ledger(engine), PriceBookStore(engine)
+    # what is in force and cannot be read ends the start, and not each booking
+    prices.book()
     desk = BookingDesk(
         ledger,
         ToolCallStore(engine),
-        prices.book(),
+        prices,
         metrics,
         log=log,
         max_batches=settings.max_batches,
     )
-    upkeep = Upkeep(settings, ledger, prices, desk=desk, metrics=metrics, log=log)
+    upkeep = Upkeep(settings, ledger, desk=desk, metrics=metrics, log=log)
     statements = FinalStatements(
         settings,
         StatementStore(engine, grace=settings.grace_hours * 3600 * SECOND),
@@ -117,7 +119,6 @@ async def _serve(settings: Settings, engine: Engine, log: LedgerLog) -> None:
     OperatorPort(
         keys,
         desk,
-        prices=prices,
         books=BookStore(engine, prices),
         months=MonthSums(engine),
         reconciliations=ReconciliationStore(engine),

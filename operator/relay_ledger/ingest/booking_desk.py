@@ -21,12 +21,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from relay_contract.billing.attempt_event import AttemptRecord
 from relay_contract.billing.tool_call import ToolCall
-from relay_ledger.booking.price_book import PriceBook
 from relay_ledger.ingest.batch_lines import Batch, Record, unbookable
 from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_ledger.store.batch_booking import BookedGroup, Receipt, Served
 from relay_ledger.store.ledger import Ledger
+from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.rows.quarantine import Quarantined
 from relay_ledger.store.tool_calls.tool_call_store import ToolCallStore
 
@@ -56,13 +56,13 @@ def is_away(error: Exception) -> bool:
 
 
 class BookingDesk:
-    """Lives as long as the process. prices are those in force; upkeep puts newer ones in their place."""
+    """Lives as long as the process."""
 
     def __init__(
         self,
         ledger: Ledger,
         tool_calls: ToolCallStore,
-        prices: PriceBook,
+        prices: PriceBookStore,
         metrics: LedgerMetrics,
         *,
         log: LedgerLog,
@@ -70,6 +70,7 @@ class BookingDesk:
     ) -> None:
         self._ledger = ledger
         self._tool_calls = tool_calls
+        self._prices = prices
         self._metrics = metrics
         self._log = log
         self._most = max_batches
@@ -77,7 +78,6 @@ class BookingDesk:
         self._in_hand_of: dict[str, int] = {}
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="booking")
-        self.prices = prices
 
     def close(self) -> None:
         """Ends the threads once what they do is done."""
@@ -106,7 +106,11 @@ class BookingDesk:
         """Books a batch of attempts; returns once it is on disk. Raises DatabaseAway."""
 
         def book(records: Sequence[AttemptRecord], refused: Sequence[Quarantined]) -> Receipt:
-            return self._ledger.book(tenant_uid, records, self.prices, now=_now(), refused=refused)
+            return self._prices.priced(
+                lambda prices: self._ledger.book(
+                    tenant_uid, records, prices, now=_now(), refused=refused
+                )
+            )
 
         return await self._booked(tenant_uid, batch, book)
 
@@ -114,8 +118,10 @@ class BookingDesk:
         """Books a batch of tool calls; returns once it is on disk. Raises DatabaseAway."""
 
         def book(calls: Sequence[ToolCall], refused: Sequence[Quarantined]) -> Receipt:
-            return self._tool_calls.book(
-                tenant_uid, calls, self.prices, now=_now(), refused=refused
+            return self._prices.priced(
+                lambda prices: self._tool_calls.book(
+                    tenant_uid, calls, prices, now=_now(), refused=refused
+                )
             )
 
         return await self._booked(tenant_uid, batch, book)

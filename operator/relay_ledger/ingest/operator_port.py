@@ -14,7 +14,6 @@ from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
 from relay_ledger.store.books.book_store import BookRefused, BookStore
 from relay_ledger.store.books.month_sums import MonthSums
-from relay_ledger.store.price_book_store import PriceBookStore
 
 _BEARER: Final = "bearer "
 _BODY_SECONDS: Final = 30.0
@@ -28,7 +27,6 @@ class OperatorPort:
         keys: KeyFile,
         desk: BookingDesk,
         *,
-        prices: PriceBookStore,
         books: BookStore,
         months: MonthSums,
         reconciliations: ReconciliationStore,
@@ -36,7 +34,6 @@ class OperatorPort:
     ) -> None:
         self._keys = keys
         self._desk = desk
-        self._prices = prices
         self._books = books
         self._months = months
         self._reconciliations = reconciliations
@@ -54,8 +51,6 @@ class OperatorPort:
             content = await _body(request)
             now = time.time_ns() // 1000
             await self._desk.in_thread(lambda: self._books.put(content, now=now))
-            # what is booked from now on has these prices
-            self._desk.prices = await self._desk.in_thread(self._prices.book)
             told = await self._desk.in_thread(self._books.told)
         except BookRefused as refused:
             return _error(HTTPStatus.UNPROCESSABLE_ENTITY, "book", str(refused))

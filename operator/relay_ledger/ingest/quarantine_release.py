@@ -6,13 +6,13 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, IntegrityError
 
 from relay_contract.billing.event_line import UnreadableEvent, line_digest, versioned_object
-from relay_ledger.booking.price_book import PriceBook
 from relay_ledger.ingest.batch_lines import ATTEMPTS, TOOL_CALLS, Window
 from relay_ledger.periods.zones import utc_text
 from relay_ledger.reports.quarantine import KeptLine
 from relay_ledger.store.attempts.quarantined_lines import QuarantinedLines
 from relay_ledger.store.batch_booking import Receipt
 from relay_ledger.store.ledger import Ledger
+from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.tool_calls.tool_call_store import ToolCallStore
 
 _UNBOOKABLE: Final = (DataError, IntegrityError, OverflowError)
@@ -25,11 +25,11 @@ class NotReleasable(ValueError):
 class QuarantineRelease:
     """Releases lines of any tenant. window is the time of which the ledger still knows what it has booked."""
 
-    def __init__(self, engine: Engine, prices: PriceBook, window: Window) -> None:
+    def __init__(self, engine: Engine, window: Window) -> None:
         self._lines = QuarantinedLines(engine)
         self._ledger = Ledger(engine)
         self._tool_calls = ToolCallStore(engine)
-        self._prices = prices
+        self._prices = PriceBookStore(engine)
         self._window = window
 
     def release(self, kept: KeptLine, *, now: int, note: str = "") -> bool:
@@ -67,10 +67,12 @@ class QuarantineRelease:
         if versioned_object(line).get("kind") == "tool":
             call = TOOL_CALLS.read(line)
             self._check(kept, call.tenant_uid, call.called_at)
-            return self._tool_calls.book(uid, [call], self._prices, now=now)
+            return self._prices.priced(
+                lambda prices: self._tool_calls.book(uid, [call], prices, now=now)
+            )
         record = ATTEMPTS.read(line)
         self._check(kept, record.tenant_uid, record.dispatched_at)
-        return self._ledger.book(uid, [record], self._prices, now=now)
+        return self._prices.priced(lambda prices: self._ledger.book(uid, [record], prices, now=now))
 
     def _check(self, kept: KeptLine, tenant_uid: str, began_at: int) -> None:
         if tenant_uid != kept.tenant_uid:

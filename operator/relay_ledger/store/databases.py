@@ -92,9 +92,12 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def writing(engine: Engine, *tenant_uids: str) -> Iterator[Connection]:
+def writing(
+    engine: Engine, *tenant_uids: str, while_still: str | None = None
+) -> Iterator[Connection]:
     """Opens a transaction in which nobody else books for these tenants. On SQLite nobody else writes at all.
 
+    while_still is a name that nobody locks meanwhile, and that other such transactions may have too.
     Each takes a place among the locks of the server, which has some thousands in all: give it some hundred at most.
     """
     if engine.dialect.name == "sqlite":
@@ -104,6 +107,10 @@ def writing(engine: Engine, *tenant_uids: str) -> Iterator[Connection]:
         return
     with engine.begin() as connection:
         _lock(connection, {f"tenant/{uid}" for uid in tenant_uids})
+        if while_still is not None:
+            connection.execute(
+                text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": _key(while_still)}
+            )
         yield connection
 
 
@@ -113,10 +120,13 @@ def lock(connection: Connection, name: str) -> None:
 
 
 def _lock(connection: Connection, names: Iterable[str]) -> None:
-    digests = (hashlib.sha256(name.encode()).digest()[:8] for name in names)
     # two transactions that want the same ones take them in the same order
-    keys = sorted(int.from_bytes(digest, "big", signed=True) for digest in digests)
+    keys = sorted(map(_key, names))
     connection.execute(
         text("SELECT pg_advisory_xact_lock(key) FROM unnest(CAST(:keys AS bigint[])) AS key"),
         {"keys": keys},
     )
+
+
+def _key(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)

@@ -24,6 +24,7 @@ from relay_ledger.booking.price_book import PriceBook
 from relay_ledger.store.batch_booking import BatchBooking, Receipt
 from relay_ledger.store.databases import reading, writing
 from relay_ledger.store.partitions import Partitions
+from relay_ledger.store.price_book_store import booking_by
 from relay_ledger.store.rows.quarantine import Quarantined
 from relay_ledger.store.tables import (
     DIMENSIONS,
@@ -66,11 +67,11 @@ class Ledger:
         now: int,
         refused: Sequence[Quarantined] = (),
     ) -> Receipt:
-        """Books a tenant's records at once. When it returns they are on disk; when it raises nothing is booked."""
+        """Books a tenant's records at once. When it returns they are on disk; when it raises nothing is booked. Raises OutdatedPrices."""
         if any(record.tenant_uid != tenant_uid for record in records):
             raise ValueError("a batch holds records of one tenant")
         self._partitions.ensure(record.dispatched_at for record in records)
-        with writing(self._engine, tenant_uid) as connection:
+        with booking_by(self._engine, tenant_uid, prices) as connection:
             return BatchBooking(connection, tenant_uid, now=now).book(records, refused, prices)
 
     def sweep(self, *, sent_before: int, now: int) -> int:

@@ -1,25 +1,35 @@
 """Price lists in the database: every version that was ever in force stays, and the last one of a name counts."""
 
-from collections.abc import Sequence
-from typing import Any
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, func, insert, select
 
-from relay_ledger.booking.price_book import Assigned, Assignment, PriceBook
+from relay_ledger.booking.price_book import Assigned, Assignment, Edition, PriceBook
 from relay_ledger.prices.price_file import read_price_list
 from relay_ledger.prices.price_list import InvalidPrices, PriceList
-from relay_ledger.store.databases import is_sqlite, lock, reading
+from relay_ledger.store.databases import is_sqlite, lock, reading, writing
 from relay_ledger.store.rows.bulk_insert import insert_rows
-from relay_ledger.store.tables import ASSIGNMENTS, PRICE_LISTS
+from relay_ledger.store.tables import ASSIGNMENTS, BOOKS, PRICE_LISTS
+
+_LOCK: Final = "prices"
+_Result = TypeVar("_Result")
+
+
+class OutdatedPrices(Exception):
+    """Others came into force after these prices were read: nothing is booked by them any more."""
 
 
 class PriceBookStore:
-    """Loads lists and says whose they are. Reads again only what has changed."""
+    """Loads lists and says whose they are. Reads again only what has changed; threads may share it."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._reading = threading.Lock()
         self._book = PriceBook({}, ())
-        self._state: tuple[int, int] = (0, 0)
         self._lists: dict[str, PriceList] = {}
 
     def load(self, content: str, *, now: int) -> PriceList:
@@ -103,15 +113,25 @@ class PriceBookStore:
 
     def book(self) -> PriceBook:
         """Returns all that is in force now."""
-        with reading(self._engine) as connection:
-            state = (
-                connection.execute(select(func.count()).select_from(PRICE_LISTS)).scalar_one(),
-                connection.execute(select(func.count()).select_from(ASSIGNMENTS)).scalar_one(),
-            )
-            if state != self._state:
-                self._book = PriceBook(self._read_lists(connection), _assignments(connection))
-                self._state = state
-        return self._book
+        with self._reading, reading(self._engine) as connection:
+            edition = _edition(connection)
+            if edition != self._book.edition:
+                self._book = PriceBook(
+                    self._read_lists(connection),
+                    _assignments(connection),
+                    unbilled=_unbilled(connection),
+                    edition=edition,
+                )
+            return self._book
+
+    def priced(self, work: Callable[[PriceBook], _Result]) -> _Result:
+        """Does work by the prices in force: again, where it finds out that others came into force since they were read."""
+        prices = self._book if self._book.edition else self.book()
+        while True:
+            try:
+                return work(prices)
+            except OutdatedPrices:
+                prices = self.book()
 
     def _read_lists(self, connection: Connection) -> dict[str, PriceList]:
         latest = (
@@ -135,7 +155,16 @@ class PriceBookStore:
 def lock_prices(connection: Connection) -> None:
     """Waits until nobody else changes prices, up to the end of this transaction."""
     if not is_sqlite(connection):
-        lock(connection, "prices")
+        lock(connection, _LOCK)
+
+
+@contextmanager
+def booking_by(engine: Engine, tenant_uid: str, prices: PriceBook) -> Iterator[Connection]:
+    """Opens a transaction as writing does, in which these prices are in force and stay so; raises OutdatedPrices if they are not."""
+    with writing(engine, tenant_uid, while_still=_LOCK) as connection:
+        if prices.edition and prices.edition != _edition(connection):
+            raise OutdatedPrices
+        yield connection
 
 
 def versions_in_force(connection: Connection) -> dict[str, str]:
@@ -149,6 +178,27 @@ def versions_in_force(connection: Connection) -> dict[str, str]:
 def no_such_list(name: str) -> str:
     """Returns what is told of a list that is named and not there."""
     return f"there is no price list {name}: load it first"
+
+
+def _edition(connection: Connection) -> Edition:
+    """Returns how many rows there are of what a book is read from: none of them ever goes, but for books, which have numbers."""
+    counts = (
+        select(func.count()).select_from(table).scalar_subquery()
+        for table in (PRICE_LISTS, ASSIGNMENTS)
+    )
+    newest = select(func.coalesce(func.max(BOOKS.c.number), 0)).scalar_subquery()
+    return tuple(map(int, connection.execute(select(*counts, newest)).one()))
+
+
+def _unbilled(connection: Connection) -> frozenset[str] | None:
+    """Returns the tenants of whom the operator's newest book says that they have no list; None where there never was a book."""
+    content = connection.execute(
+        select(BOOKS.c.content).order_by(BOOKS.c.number.desc()).limit(1)
+    ).scalar()
+    if content is None:
+        return None
+    tenants = json.loads(content)["tenants"]
+    return frozenset(uid for uid, tenant in tenants.items() if tenant.get("list") is None)
 
 
 def _latest(connection: Connection, name: str) -> Any:

@@ -1,1 +1,1 @@
-"""Closes what was left open, takes new prices and tokens, drops old months: the ledger's work without a request."""
+"""Closes what was left open, takes new tokens, drops old months: the ledger's work without a request."""

@@ -10,7 +10,6 @@ from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_ledger.settings import Settings
 from relay_ledger.store.ledger import Ledger
-from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.upkeep.endings import ends_well
 
 SECOND: Final = 1_000_000
@@ -26,7 +25,6 @@ class Upkeep:
         self,
         settings: Settings,
         ledger: Ledger,
-        prices: PriceBookStore,
         *,
         desk: BookingDesk,
         metrics: LedgerMetrics,
@@ -34,7 +32,6 @@ class Upkeep:
     ) -> None:
         self._settings = settings
         self._ledger = ledger
-        self._prices = prices
         self._desk = desk
         self._metrics = metrics
         self._log = log
@@ -49,7 +46,6 @@ class Upkeep:
     async def round(self) -> None:
         """Does everything that is due now; raises DatabaseAway."""
         now = time.time_ns() // 1000
-        self._desk.prices = await self._desk.in_thread(self._prices.book)
         overdue = now - self._settings.open_seconds * SECOND
         swept = await self._desk.in_thread(lambda: self._ledger.sweep(sent_before=overdue, now=now))
         if swept:

@@ -80,7 +80,7 @@ def look(
         desk = BookingDesk(
             books.ledger,
             ToolCallStore(books.engine),
-            books.prices,
+            books.store,
             metrics,
             log=log,
             max_batches=4,

@@ -34,7 +34,7 @@ class Audited:
         self.desk = BookingDesk(
             books.ledger,
             ToolCallStore(books.engine),
-            books.prices,
+            books.store,
             self.metrics,
             log=LedgerLog(),
             max_batches=4,

@@ -336,3 +336,72 @@ def test_the_operator_alone_gives_books_and_what_is_booked_next_has_the_prices(
     assert (refused.status_code, refused.json()["error"]["code"]) == (422, "book")
     large = b" " * (MAX_BOOK_BYTES + 1)
     assert ask(serving, "PUT", BOOKS_PATH, token=operators, content=large).status_code == 422
+
+
+def test_a_tenant_of_whom_no_book_has_told_is_unpriced_and_never_free(books: Books) -> None:
+    """Its relay may deliver before the operator reaches a ledger that was away."""
+    put(books, BOOK)
+    early = [closed(tenant_uid="uid-new"), closed(tenant_uid="uid-new", attempt_id="call-2")]
+    books.ledger.book("uid-new", early[:1], books.prices, now=NOON)
+    assert MonthSums(books.engine).unpriced(now=NOON)["charge"] == {"uid-new": ["gpt-4.1"]}
+    told = copy.deepcopy(BOOK)
+    told["tenants"]["uid-new"] = {"name": "new", "list": "standard"}
+    put(books, told, now=NOON + 1)
+    books.ledger.book("uid-new", early[1:], books.prices, now=NOON)
+    assert spent(books, "uid-new") == "0.0042"
+    Repricing(books.engine, books.prices, start=0, end=NOON + DAY).run(now=NOON + 2)
+    assert spent(books, "uid-new") == "0.0084"
+    assert MonthSums(books.engine).unpriced(now=NOON)["charge"] == {}
+
+
+@pytest.mark.parametrize("is_missing_at_first", [False, True])
+def test_a_tenant_that_was_not_billed_is_billed_from_now_on_and_for_no_time_before(
+    books: Books, is_missing_at_first: bool
+) -> None:
+    put(books, BOOK)
+    books.ledger.book("uid-c", [closed(tenant_uid="uid-c")], books.prices, now=NOON)
+    billed = copy.deepcopy(BOOK)
+    billed["tenants"]["uid-c"]["list"] = "gold" if is_missing_at_first else "standard"
+    put(books, billed, now=NOON + DAY)
+    if is_missing_at_first:
+        # until there is the list it is not billed, as before
+        waiting = closed(tenant_uid="uid-c", attempt_id="b", dispatched_at=NOON + DAY)
+        books.ledger.book("uid-c", [waiting], books.prices, now=NOON + DAY)
+        billed["lists"].append({**BOOK["lists"][1], "name": "gold"})
+        put(books, billed, now=NOON + DAY + 1)
+    assert Repricing(books.engine, books.prices, start=0, end=NOON + 2 * DAY).run(now=1) == {}
+    after = closed(tenant_uid="uid-c", attempt_id="c", dispatched_at=NOON + DAY + 2)
+    books.ledger.book("uid-c", [after], books.prices, now=NOON + DAY + 2)
+    assert spent(books, "uid-c") == "0.0042"
+
+
+def test_late_records_of_a_tenant_that_was_not_billed_and_is_gone_are_free(books: Books) -> None:
+    put(books, BOOK)
+    gone = copy.deepcopy(BOOK)
+    del gone["tenants"]["uid-c"]
+    put(books, gone, now=NOON + DAY)
+    receipt = books.ledger.book("uid-c", [closed(tenant_uid="uid-c")], books.prices, now=NOON + DAY)
+    assert receipt.unpriced["charge"] == 0
+
+
+def test_prices_that_another_process_put_into_force_count_for_the_next_booking(
+    serving: LedgerProcess, books: Books, address: str, tmp_path: Path
+) -> None:
+    """One replica has the book, and a relay delivers to the other."""
+    directory = tmp_path / "other"
+    directory.mkdir()
+    # long between two looks, so that it is not a look that helps
+    other = LedgerProcess(address, directory, upkeep_seconds=600)
+    try:
+        other.start()
+        operators = read_keys(KEY).operator_token()
+        for number, price in enumerate(("3", "6")):
+            content = book_bytes(changed(prices={"input": price, "output": "12"}))
+            answer = ask(serving, "PUT", BOOKS_PATH, token=operators, content=content)
+            assert answer.status_code == 200
+            at = time.time_ns() // 1000
+            record = closed(tenant_uid="uid-b", attempt_id=f"call-{number}", dispatched_at=at)
+            assert other.send([record], token=token_of("uid-b")).json()["booked"] == 1
+    finally:
+        other.end()
+    assert books.ledger.sums("uid-b", start=0, end=2**60)["charge_pico"] == (4_200 + 7_200) * 10**6

@@ -31,7 +31,6 @@ from relay_ledger.settings import Settings
 from relay_ledger.store.attempts.quarantined_lines import Chosen, QuarantinedLines
 from relay_ledger.store.databases import open_database
 from relay_ledger.store.named_tenants import uid_of
-from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.schema import upgrade
 
 _REASONS: Final = ("unreadable", "conflict", "early", "late", "unbookable")
@@ -136,7 +135,7 @@ def _refuse_everything(options: argparse.Namespace, chosen: Chosen) -> None:
 def _releasing(engine: Engine, settings: Settings) -> QuarantineRelease:
     now = _now()
     window = Window(now - settings.kept_days * _DAY, now + settings.future_seconds * _SECOND)
-    return QuarantineRelease(engine, PriceBookStore(engine).book(), window)
+    return QuarantineRelease(engine, window)
 
 
 def _each(lines: QuarantinedLines, chosen: Chosen) -> Iterator[KeptLine]:

@@ -182,7 +182,8 @@ class BookStore:
     def _assign(
         self, connection: Connection, book: _Book, former: _Former, problems: Problems, *, now: int
     ) -> None:
-        """Says whose the lists are. The first of somebody holds for all time before, and another one from now on.
+        """Says whose the lists are. The first of somebody holds for all time before, and another one from now on; a tenant that was not billed
+        until now had none.
 
         A list that was not there when the former book named it may be there now.
         """
@@ -195,6 +196,10 @@ class BookStore:
         assignments: list[Assignment] = []
         for account, wanted, before in accounts:
             known = self._prices.assigned(connection, account)
+            if account == "charge":
+                unbilled = _unbilled(former.book) - _unbilled(book) - known
+                assignments += (Assignment(account, uid, 0, "") for uid in sorted(unbilled))
+                known |= unbilled
             for subject in sorted(wanted.keys() | before.keys()):
                 name = wanted.get(subject, "")
                 is_same = name == before.get(subject, "")
@@ -220,6 +225,11 @@ def _read(content: bytes) -> _Book:
 
 def _terms_of(tenant: _Tenant) -> TermsChange:
     return TermsChange(zone=tenant.zone, currency=tenant.currency, tenant=tenant.name)
+
+
+def _unbilled(book: _Book) -> set[str]:
+    """Returns the tenants of which a book says that they have no list."""
+    return {uid for uid, tenant in book.tenants.items() if tenant.list is None}
 
 
 def _lists_of(book: _Book) -> dict[str, str]:

@@ -11,8 +11,8 @@ from relay_ledger.booking.posting import Posting
 from relay_ledger.booking.price_book import PriceBook
 from relay_ledger.booking.tool_posting import billed_call, tool_posting_of
 from relay_ledger.store.batch_booking import BatchBooking, BookedGroup, Receipt, unpriced_in
-from relay_ledger.store.databases import writing
 from relay_ledger.store.partitions import Partitions
+from relay_ledger.store.price_book_store import booking_by
 from relay_ledger.store.rows.bulk_insert import insert_rows
 from relay_ledger.store.rows.quarantine import Quarantined, keep_apart
 from relay_ledger.store.tables import TOOL_CALLS
@@ -34,11 +34,11 @@ class ToolCallStore:
         now: int,
         refused: Sequence[Quarantined] = (),
     ) -> Receipt:
-        """Books a tenant's calls at once. When it returns they are on disk; when it raises nothing is booked."""
+        """Books a tenant's calls at once. When it returns they are on disk; when it raises nothing is booked. Raises OutdatedPrices."""
         if any(call.tenant_uid != tenant_uid for call in calls):
             raise ValueError("a batch holds calls of one tenant")
         self._partitions.ensure(call.called_at for call in calls)
-        with writing(self._engine, tenant_uid) as connection:
+        with booking_by(self._engine, tenant_uid, prices) as connection:
             known = _digests(connection, tenant_uid, calls)
             fresh: list[tuple[ToolCall, str]] = []
             quarantined = list(refused)

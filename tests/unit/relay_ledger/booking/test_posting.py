@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.unit.relay_contract.billing.records import NOON, closed, opened
+from tests.unit.relay_contract.billing.records import NOON, closed, opened, tool_call
 
 from relay_contract.billing.token_buckets import BilledUnits, TokenBuckets
 from relay_ledger.booking.posting import (
@@ -18,6 +18,7 @@ from relay_ledger.booking.posting import (
     swept_posting,
 )
 from relay_ledger.booking.price_book import Assignment, PriceBook
+from relay_ledger.booking.tool_posting import billed_call, tool_posting_of
 from relay_ledger.prices.price_file import read_price_list
 
 
@@ -97,6 +98,29 @@ def test_a_tenant_without_a_list_is_not_billed_and_one_whose_list_is_missing_is_
     assert booked(dispatched_at=NOON - 1).charge == FREE
     assert booked(tenant_uid="uid-c").charge == FREE
     assert booked(tenant_uid="uid-b").charge.state == "unpriced"
+
+
+def test_a_tenant_of_whom_the_operator_has_not_told_is_unpriced() -> None:
+    book = PriceBook(
+        BOOK.lists, [Assignment("charge", "uid-a", NOON, "retail")], unbilled={"uid-c"}
+    )
+    charges = {
+        uid: posting_of(closed(tenant_uid=uid), book).charge for uid in ("uid-a", "uid-c", "uid-d")
+    }
+    assert charges == {
+        "uid-a": CHARGED,
+        "uid-c": FREE,
+        "uid-d": Amount("unpriced", detail="no price list of uid-d"),
+    }
+    # before its first list it was not billed
+    before = closed(dispatched_at=NOON - 1)
+    assert posting_of(before, book).charge == FREE
+    calls = {
+        uid: tool_posting_of(found, book).charge.state
+        for uid in ("uid-c", "uid-d")
+        if (found := billed_call(tool_call(tenant_uid=uid))) is not None
+    }
+    assert calls == {"uid-c": "free", "uid-d": "unpriced"}
 
 
 def test_nothing_used_is_free_and_nobody_knows_is_not() -> None:
