@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.ledger.conftest import COSTS, Books
+from tests.ledger.conftest import COSTS, RETAIL, Books
 from tests.ledger.ledger_process import KEY, LedgerProcess, give_keys, lines, token_of
 from tests.unit.relay_contract.billing.records import closed, opened
 
@@ -120,6 +120,20 @@ def test_what_overflows_the_database_is_kept_apart_and_the_rest_is_booked(
     assert version == books.prices.lists["openai"].version
     small = closed(attempt_id="small", dispatched_at=at + HOUR // 20, answered_model="gpt-0")
     assert answer(serving.send([small]))["booked"] == 1
+
+
+def test_an_attempt_that_costs_more_than_a_column_holds_is_kept_apart_alone(
+    serving: LedgerProcess, books: Books
+) -> None:
+    """The dearest list with the highest percentage of a tenant on top."""
+    books.store.load(RETAIL.replace("'3'", "'11000'"), now=now())
+    at = now()
+    huge = closed(attempt_id="huge", dispatched_at=at, tokens=TokenBuckets(input=10**9))
+    content = answer(serving.send([huge, closed(attempt_id="small", dispatched_at=at)]))
+    assert (content["booked"], content["quarantined"]) == (1, 1)
+    assert content["details"][0]["reason"] == "unbookable"
+    # 1,000 of input at 11,000, 100 of output at 12
+    assert books.ledger.sums("uid-a", **EVER)["charge_pico"] == 11_001_200 * 10**6
 
 
 def test_a_batch_has_bounds(serving: LedgerProcess) -> None:

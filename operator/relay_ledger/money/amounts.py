@@ -14,6 +14,10 @@ MAX_PRICE_MICRO: Final = 10**9
 """1,000 USD per million tokens, above every price that was ever asked: with the most tokens of an attempt it fits 63 bits."""
 MAX_UNIT_PRICE_MICRO: Final = 10**8
 """100 USD for one piece."""
+HIGHEST_MARKUP: Final = 11
+"""A list may be another one with a percentage on top, of 1000 at most: its prices are up to so many times as high. An attempt of more than 63
+bits, nine million USD, is then kept apart.
+"""
 _PRICE: Final = re.compile(r"(0|[1-9][0-9]{0,17})(?:\.([0-9]{1,6}))?")
 
 

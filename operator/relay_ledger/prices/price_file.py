@@ -22,6 +22,7 @@ from relay_contract.billing.token_buckets import MAX_TOKENS, Bucket
 from relay_contract.tools.manifest import ServerName
 from relay_contract.tools.patterns import NamePattern
 from relay_ledger.money.amounts import (
+    HIGHEST_MARKUP,
     MAX_PRICE_MICRO,
     MAX_UNIT_PRICE_MICRO,
     NotAnAmount,
@@ -39,6 +40,8 @@ from relay_ledger.prices.price_list import (
 )
 
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
+_MOST: Final = HIGHEST_MARKUP * MAX_PRICE_MICRO
+_MOST_OF_A_PIECE: Final = HIGHEST_MARKUP * MAX_UNIT_PRICE_MICRO
 BILLED_LIKE: Final[tuple[tuple[Bucket, Bucket], ...]] = (
     ("cache_read", "input"),
     ("cache_write", "input"),
@@ -194,7 +197,7 @@ def _problem(error: ValidationError) -> str:
 
 def _entry(place: int, form: _Entry) -> PriceEntry:
     where = f"entries.{place}"
-    tokens = dict(_amounts(f"{where}.prices", form.prices, _FIELDS, MAX_PRICE_MICRO))
+    tokens = dict(_amounts(f"{where}.prices", form.prices, _FIELDS, _MOST))
     for bucket, like in BILLED_LIKE:
         if bucket not in tokens and like in tokens:
             tokens[bucket] = tokens[like]
@@ -210,13 +213,13 @@ def _entry(place: int, form: _Entry) -> PriceEntry:
         ends_at=ends_at,
         hours=None if hours is None else DailyHours(_seconds(hours.start), _seconds(hours.end)),
         tokens=tokens,
-        pieces=dict(_amounts(f"{where}.perPiece", form.per_piece, _PIECES, MAX_UNIT_PRICE_MICRO)),
+        pieces=dict(_amounts(f"{where}.perPiece", form.per_piece, _PIECES, _MOST_OF_A_PIECE)),
     )
 
 
 def _tool_prices(place: int, form: _Tools) -> Iterator[ToolPrice]:
     where = f"tools.{place}"
-    micro = _amount(f"{where}.perCall", form.per_call, MAX_UNIT_PRICE_MICRO)
+    micro = _amount(f"{where}.perCall", form.per_call, _MOST_OF_A_PIECE)
     starts_at, ends_at = _span(where, form)
     for pattern in form.tools:
         yield ToolPrice(

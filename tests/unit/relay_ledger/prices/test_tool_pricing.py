@@ -88,7 +88,7 @@ def test_a_server_of_which_a_list_says_nothing_is_free_and_any_other_tool_withou
         ("0.005", "NaN", "tools.4.perCall: 'NaN' is no price"),
         ("0.005", "-1", "tools.4.perCall: '-1' is no price"),
         ("0.005", "0.0000001", "at most six digits"),
-        ("0.005", "100.000001", "is more than 100 USD"),
+        ("0.005", "1100.000001", "is more than 1100 USD"),
         ("'0.005'", "0.005", "tools.4.perCall: Input should be a valid string; write it in quotes"),
         ("[read_all_invoices, pay]", "[]", "tools.4.tools: List should have at least 1 item"),
         ("[read_all_invoices, pay]", "[pay, pay]", "tool erp/pay: two prices hold at one time"),

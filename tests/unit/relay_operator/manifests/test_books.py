@@ -145,6 +145,9 @@ def test_a_percentage_is_added_exactly_and_rounded_once(micro: int, percent: int
     exact = Decimal(micro) * (100 + (percent or 1)) / 100
     expected = int(exact.to_integral_value(rounding=ROUND_HALF_EVEN))
     assert entry["prices"]["input"] == price_text(expected)
+    # the ledger takes every list that the operator makes
+    priced = price_list_of(lists(book)[f"one.markup.{percent or 1}"])
+    assert priced.by_model["m"][0].tokens["input"] == expected
 
 
 @pytest.mark.parametrize("amount", ["NaN", "-1", "1e3", "", "1.0000001", None, 2.5])
