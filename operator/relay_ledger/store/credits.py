@@ -11,10 +11,13 @@ from relay_ledger.statements.statement import NoRate, Rate
 from relay_ledger.store.bills.exchange_rates import rate_at
 from relay_ledger.store.contracts import contract_of
 from relay_ledger.store.databases import is_sqlite, lock, reading, writing
+from relay_ledger.store.rows.exact_sums import exact_sum, whole
 from relay_ledger.store.tables import CREDITS, QUARTER_MICROSECONDS, SUMS, TERMS
 
 MAX_PICO: Final = 10**6 * PICOS
 """A million USD in one payment."""
+MAX_PAID_PICO: Final = 9 * 10**6 * PICOS
+"""Nine million USD in all: relays count what is spent of it in 63 bits."""
 
 
 class UnknownTenant(LookupError):
@@ -26,7 +29,7 @@ class ReferenceTaken(ValueError):
 
 
 class TooMuch(ValueError):
-    """A payment of more than MAX_PICO."""
+    """A payment of more than MAX_PICO, or beyond MAX_PAID_PICO in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +91,11 @@ class CreditStore:
                 return False
             if booked:
                 raise ReferenceTaken(f"{payment.reference} is booked for another tenant")
-            connection.execute(
-                insert(CREDITS),
-                [_row(tenant_uid, payment, rate_at(connection, payment.currency, now), now)],
-            )
+            row = _row(tenant_uid, payment, rate_at(connection, payment.currency, now), now)
+            paid, _ = paid_by(connection, tenant_uid)
+            if row["amount_pico"] > 0 and (paid or 0) + row["amount_pico"] > MAX_PAID_PICO:
+                raise TooMuch("what a tenant has paid in advance, in all, is at most 9000000 USD")
+            connection.execute(insert(CREDITS), [row])
         return True
 
     def payments(self, tenant_uid: str) -> list[BookedPayment]:
@@ -124,20 +128,26 @@ class CreditStore:
         is on a statement.
         """
         with reading(self._engine) as connection:
-            paid, first = connection.execute(
-                select(func.sum(CREDITS.c.amount_pico), func.min(CREDITS.c.booked_at)).where(
-                    CREDITS.c.tenant_uid == tenant_uid
-                )
-            ).one()
+            paid, first = paid_by(connection, tenant_uid)
             if paid is None:
                 return None
             since = first // QUARTER_MICROSECONDS * QUARTER_MICROSECONDS
             charged = connection.execute(
-                select(func.coalesce(func.sum(SUMS.c.charge_pico), 0)).where(
+                select(*exact_sum(SUMS.c.charge_pico)).where(
                     SUMS.c.tenant_uid == tenant_uid, SUMS.c.quarter >= since
                 )
-            ).scalar_one()
-        return int(paid) - int(charged)
+            ).one()
+        return paid - (whole(*charged) or 0)
+
+
+def paid_by(connection: Connection, tenant_uid: str) -> tuple[int | None, int]:
+    """Returns what a tenant has paid in all, in pico-USD, and when first; None and 0 for one that never paid."""
+    *paid, first = connection.execute(
+        select(*exact_sum(CREDITS.c.amount_pico), func.min(CREDITS.c.booked_at)).where(
+            CREDITS.c.tenant_uid == tenant_uid
+        )
+    ).one()
+    return whole(*paid), int(first or 0)
 
 
 def _row(tenant_uid: str, payment: Payment, rate: Rate, now: int) -> dict[str, Any]:

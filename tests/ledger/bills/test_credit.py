@@ -2,17 +2,21 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from tests.ledger.conftest import Books
 from tests.ledger.ledger_process import KEY, payments_token
 from tests.ledger.shell import Shell
+from tests.unit.relay_contract.billing.records import NOON, closed
 
+from relay_contract.billing.budget import CreditTerms, LeaseRequest, TenantBudget
 from relay_contract.billing.ledger_token import read_keys
 from relay_ledger.money.rounding import CNY
 from relay_ledger.periods.contracts import Terms
 from relay_ledger.statements.statement import Rate
 from relay_ledger.store.bills.exchange_rates import put_rate
 from relay_ledger.store.contracts import ContractStore
-from relay_ledger.store.credits import CreditStore, Payment, ReferenceTaken
+from relay_ledger.store.credits import CreditStore, Payment, ReferenceTaken, TooMuch
+from relay_ledger.store.limits.budget_store import BudgetStore
 
 
 def test_a_payment_is_booked_once_and_the_balance_told(
@@ -87,3 +91,23 @@ def test_a_reference_that_comes_for_many_tenants_at_once_is_booked_for_one(books
             booked = pool.map(is_booked, tenants, [reference] * len(tenants))
             assert sum(booked) == 1
     assert sum(store.balance(uid) or 0 for uid in tenants) == 5
+
+
+def test_credit_of_a_whole_life_is_exact_and_bounded(books: Books) -> None:
+    """More than 63 bits went in and out in all; what is there at a time fits them, for relays count in them."""
+    ContractStore(books.engine).put("uid-a", Terms(), now=1)
+    store, million = CreditStore(books.engine), 10**18
+    amounts = [million] * 9 + [-million] * 9 + [million - 1, *[million] * 8]
+    for number, amount in enumerate(amounts):
+        assert store.add("uid-a", Payment(f"wire-{number}", amount), now=1)
+    assert store.balance("uid-a") == 9 * million - 1
+    with pytest.raises(TooMuch, match="in all, is at most 9000000 USD"):
+        store.add("uid-a", Payment("wire-more", 2), now=1)
+    assert not store.add("uid-a", Payment("wire-0", million), now=1)
+    assert store.add("uid-a", Payment("back", -million), now=1)
+    budgets = BudgetStore(books.engine)
+    budgets.put(TenantBudget(tenant_uid="uid-a", tenant="a", credit=CreditTerms()), now=2)
+    [lease] = budgets.lease("uid-a", LeaseRequest(pod="relay-0", sequence=1), now=2).leases
+    assert (lease.amount, lease.allowance + lease.left) == (8 * million - 1, 8 * million - 1)
+    books.ledger.book("uid-a", [closed(dispatched_at=NOON)], books.prices, now=NOON)
+    assert store.balance("uid-a") == 8 * million - 1 - 4_200 * 10**6

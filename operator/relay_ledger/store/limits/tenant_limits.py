@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from relay_contract.billing.budget import LimitKind, TenantBudget
 from relay_ledger.budgets.leasing import Account, total_spent
@@ -18,8 +18,10 @@ from relay_ledger.budgets.limits import (
 from relay_ledger.periods.contracts import Contract, Terms
 from relay_ledger.periods.zones import QUARTER
 from relay_ledger.store.contracts import contract_of
+from relay_ledger.store.credits import paid_by
 from relay_ledger.store.databases import insert_into
-from relay_ledger.store.tables import BUDGET_ALERTS, BUDGETS, CREDITS, LIMIT_PODS, SUMS, TERMS
+from relay_ledger.store.rows.exact_sums import exact_sum, whole
+from relay_ledger.store.tables import BUDGET_ALERTS, BUDGETS, LIMIT_PODS, SUMS, TERMS
 
 BEFORE: Final = ""
 """The pod of what was booked before there was a limit, and of what is booked of no pod's attempts."""
@@ -175,23 +177,19 @@ class TenantLimits:
 
     def _paid(self) -> Credit:
         if self._credit is None:
-            paid, first = self._connection.execute(
-                select(func.sum(CREDITS.c.amount_pico), func.min(CREDITS.c.booked_at)).where(
-                    CREDITS.c.tenant_uid == self._tenant_uid
-                )
-            ).one()
-            self._credit = NOTHING_PAID if paid is None else Credit(int(paid), int(first))
+            paid, first = paid_by(self._connection, self._tenant_uid)
+            self._credit = NOTHING_PAID if paid is None else Credit(paid, first)
         return self._credit
 
     def _charged(self, limit: Limit) -> int:
         charged = self._connection.execute(
-            select(func.coalesce(func.sum(SUMS.c.charge_pico), 0)).where(
+            select(*exact_sum(SUMS.c.charge_pico)).where(
                 SUMS.c.tenant_uid == self._tenant_uid,
                 SUMS.c.quarter >= limit.starts_at // QUARTER * QUARTER,
                 SUMS.c.quarter < limit.ends_at,
             )
-        ).scalar_one()
-        return int(charged)
+        ).one()
+        return whole(*charged) or 0
 
 
 def _has_terms(connection: Connection, tenant_uid: str) -> bool:
