@@ -20,13 +20,17 @@ def csv_of(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\r\n")
     table.writerow(names)
-    table.writerows([_safe(value) for value in row] for row in rows)
+    table.writerows(map(cells, rows))
     return out.getvalue()
 
 
-def _safe(value: Any) -> Any:
+def cells(row: Iterable[Any]) -> list[Any]:
+    """Returns the values of a row as they stand in a table."""
     # an amount below nothing begins as a formula does, and is none
-    return value if not isinstance(value, str) or _AMOUNT.fullmatch(value) else cell(value)
+    return [
+        value if not isinstance(value, str) or _AMOUNT.fullmatch(value) else cell(value)
+        for value in row
+    ]
 
 
 def columns(rows: Sequence[Sequence[str]], *, texts: int) -> str:

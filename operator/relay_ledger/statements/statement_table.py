@@ -8,7 +8,7 @@ from typing import Any, Final
 from relay_ledger.money.amounts import price_text, usd_text
 from relay_ledger.money.rounding import Currency
 from relay_ledger.periods.zones import utc_text
-from relay_ledger.reports.text_cells import cell
+from relay_ledger.reports.text_cells import cells
 from relay_ledger.statements.statement import Line, Statement
 
 COLUMNS: Final = (
@@ -42,7 +42,7 @@ def csv_table(statement: Statement, *, with_header: bool = True) -> str:
     if with_header:
         table.writerow(COLUMNS)
     for line in statement.lines:
-        table.writerow([*_head(statement), *_line(line), *_amounts(statement, line)])
+        table.writerow(cells([*_head(statement), *_line(line), *_amounts(statement, line)]))
     totals = (
         usd_text(statement.total_pico),
         minor_digits(statement.total_minor, statement.rate.currency),
@@ -50,7 +50,7 @@ def csv_table(statement: Statement, *, with_header: bool = True) -> str:
     rate = price_text(statement.rate.micro)
     rest = ("total", statement.period.name, *[""] * 7, statement.unpriced)
     table.writerow(
-        [*_head(statement), *rest, totals[0], statement.rate.currency.code, rate, totals[1]]
+        cells([*_head(statement), *rest, totals[0], statement.rate.currency.code, rate, totals[1]])
     )
     return out.getvalue()
 
@@ -83,8 +83,7 @@ def json_document(statement: Statement) -> str:
 def _head(statement: Statement) -> list[str]:
     period = statement.period
     return [
-        cell(statement.tenant),
-        *(statement.tenant_uid, statement.state, period.name),
+        *(statement.tenant, statement.tenant_uid, statement.state, period.name),
         *(utc_text(period.start), utc_text(period.end), statement.zone),
     ]
 
@@ -92,7 +91,7 @@ def _head(statement: Statement) -> list[str]:
 def _line(line: Line) -> list[Any]:
     return [
         *(line.kind, line.period),
-        *(("", line.server, cell(line.model)) if line.server else (cell(line.model), "", "")),
+        *(("", line.server, line.model) if line.server else (line.model, "", "")),
         *(line.price_version, line.requests),
         *(line.input_tokens, line.output_tokens, line.unpriced),
     ]

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import json
+import threading
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, event, insert, select, update
 from sqlalchemy.exc import DBAPIError
 from tests.ledger.conftest import RETAIL, Books
 from tests.ledger.shell import Shell
@@ -27,6 +28,7 @@ from relay_ledger.periods.contracts import Terms
 from relay_ledger.periods.months import Month
 from relay_ledger.settings import Settings
 from relay_ledger.statements.statement import NoRate, NotDue, Rate, Statement
+from relay_ledger.statements.statement_table import csv_table, json_document
 from relay_ledger.store.bills.cost_adjustments import CostAdjustments
 from relay_ledger.store.bills.exchange_rates import put_rate
 from relay_ledger.store.bills.statement_store import PostingsGone, StatementStore
@@ -277,7 +279,7 @@ def test_what_is_due_becomes_final_without_anybody_asking(
     desk = BookingDesk(
         books.ledger,
         ToolCallStore(books.engine),
-        books.prices,
+        books.store,
         metrics,
         log=LedgerLog(),
         max_batches=4,
@@ -364,7 +366,7 @@ def test_no_statement_waits_for_one_of_another_tenant_that_fails(
     desk = BookingDesk(
         books.ledger,
         ToolCallStore(books.engine),
-        books.prices,
+        books.store,
         LedgerMetrics(),
         log=LedgerLog(),
         max_batches=4,
@@ -559,3 +561,38 @@ def test_statements_of_several_tenants_are_one_table_and_no_stream_of_pages(
         assert page.read_text().count("<html") == 1
     for table in (shell.run(address, *ask, "--directory", str(tmp_path))[1]).split():
         assert Path(table).read_text().count("tenant_uid") == 1
+
+
+def test_names_stand_in_json_as_they_are_and_in_tables_as_no_formula(
+    books: Books, statements: StatementStore
+) -> None:
+    books.store.load(RETAIL.replace("gpt-4.1", "'@cf/meta/llama'"), now=2)
+    ContractStore(books.engine).put("uid-a", Terms(0, tenant="=acme"), now=1)
+    book(books, used("one", "2026-03-01", answered_model="@cf/meta/llama"))
+    (march,) = statements.statements("uid-a", MARCH, now=at("2026-04-01"))
+    told = json.loads(json_document(march))
+    assert (told["tenant"], told["lines"][0]["model"]) == ("=acme", "@cf/meta/llama")
+    row = rows(csv_table(march))[0]
+    assert (row["tenant"], row["model"]) == ("'=acme", "'@cf/meta/llama")
+    assert row["amount_usd"] == "0.0042"
+
+
+def test_others_book_while_a_statement_is_read_and_what_they_book_is_in_it(
+    books: Books, statements: StatementStore
+) -> None:
+    book(books, used("one", "2026-03-01"))
+    late = threading.Thread(target=book, args=(books, used("late", "2026-03-02")))
+
+    def booked_meanwhile(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if "FROM postings" in statement and late.ident is None:
+            late.start()
+            late.join(timeout=10)
+
+    event.listen(books.engine, "before_cursor_execute", booked_meanwhile)
+    due = at("2026-04-01") + GRACE
+    (period,) = statements.due("uid-a", since=0, now=due)
+    assert statements.finalize_period("uid-a", period, now=due)
+    assert not late.is_alive()
+    (march,) = statements.statements("uid-a", MARCH, now=due)
+    assert (march.state, march.total_pico) == ("final", 2 * 4_200 * 10**6)
+    assert [line.requests for line in march.lines] == [2]

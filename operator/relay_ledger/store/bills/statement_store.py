@@ -1,10 +1,12 @@
 """Statements from the tables: made anew while they may change, kept once they are final."""
 
-from collections.abc import Sequence
-from itertools import groupby
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Row, case, func, insert, or_, select
+from sqlalchemy import Connection, Engine, case, func, insert, or_, select
 
 from relay_contract.billing.token_buckets import INPUT_BUCKETS
 from relay_ledger.booking.tool_posting import TOOL_SIDE
@@ -28,13 +30,30 @@ from relay_ledger.store.databases import reading, writing
 from relay_ledger.store.tables import POSTINGS, STATEMENTS, SUMS, TERMS
 from relay_ledger.store.usage_reading import sums_in
 
+_Figures = Mapping[tuple[str, ...], Mapping[str, int]]
+"""Sums by side, provider and model."""
+_SLICES: Final = (*"0123456789abcdef", "g")
+"""Where parts of the ids of attempts begin and end: no statement of the database takes long that reads a part."""
+
 
 class PostingsGone(ValueError):
     """A period whose postings are not kept any more, or do not make its sums; the message says what to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Usage:
+    """The lines of a period, and what its sums were when they were read: as long as they are, nothing has been booked since."""
+
+    figures: _Figures
+    lines: Sequence[Line]
+
+
 class StatementStore:
-    """Makes statements of a tenant; grace is in microseconds."""
+    """Makes statements of a tenant; grace is in microseconds.
+
+    What takes long is read while others book, also of this tenant; a statement is final in a transaction in which nobody does, and reads again
+    what has changed since.
+    """
 
     def __init__(self, engine: Engine, *, grace: int) -> None:
         self._engine = engine
@@ -63,16 +82,24 @@ class StatementStore:
 
     def finalize(self, tenant_uid: str, month: Month, *, now: int) -> list[Statement]:
         """Makes a month's statements final and returns them; those that are stay as they are. Raises NotDue, NoRate."""
+        with reading(self._engine) as connection:
+            periods = contract_of(connection, tenant_uid).of_month(month)
+            finals = {one.period.start for one in _finals(connection, tenant_uid)}
+        read = {
+            period: self._read(tenant_uid, period)
+            for period in periods
+            if period.start not in finals and now >= period.end + self._grace
+        }
         with writing(self._engine, tenant_uid) as connection:
             contract = contract_of(connection, tenant_uid)
-            finals = {one.period.start: one for one in _finals(connection, tenant_uid)}
-            statements = []
-            for period in contract.of_month(month):
-                known = finals.get(period.start)
-                statements.append(
-                    known or self._finalized(connection, tenant_uid, contract, period, now)
+            known = {one.period.start: one for one in _finals(connection, tenant_uid)}
+            return [
+                known.get(period.start)
+                or self._finalized(
+                    connection, tenant_uid, contract, period, now, read=read.get(period)
                 )
-            return statements
+                for period in contract.of_month(month)
+            ]
 
     def due(self, tenant_uid: str, *, since: int, now: int) -> list[Period]:
         """Returns the periods of a tenant that were used, whose grace is over, and that are not final; none that begins before `since`."""
@@ -100,19 +127,33 @@ class StatementStore:
 
         Raises NotDue, NoRate, PostingsGone.
         """
+        read = self._read(tenant_uid, period)
         with writing(self._engine, tenant_uid) as connection:
             contract = contract_of(connection, tenant_uid)
             finals = {one.period.start for one in _finals(connection, tenant_uid)}
             if period.start in finals or contract.periods(period.start, period.end) != [period]:
                 return False
-            self._finalized(connection, tenant_uid, contract, period, now)
+            self._finalized(connection, tenant_uid, contract, period, now, read=read)
         return True
 
+    def _read(self, tenant_uid: str, period: Period) -> _Usage:
+        with reading(self._engine) as connection:
+            return _usage(connection, tenant_uid, period)
+
     def _finalized(
-        self, connection: Connection, tenant_uid: str, contract: Contract, period: Period, now: int
+        self,
+        connection: Connection,
+        tenant_uid: str,
+        contract: Contract,
+        period: Period,
+        now: int,
+        *,
+        read: _Usage | None,
     ) -> Statement:
         refuse_before(now, period, self._grace)
-        final = self._drafted(connection, tenant_uid, contract, period, now, final=True)
+        if read is None or read.figures != _figures(connection, tenant_uid, period):
+            read = _usage(connection, tenant_uid, period)
+        final = self._drafted(connection, tenant_uid, contract, period, now, final=read)
         row = {
             "tenant_uid": tenant_uid,
             "starts_at": period.start,
@@ -132,24 +173,25 @@ class StatementStore:
         period: Period,
         now: int,
         *,
-        final: bool = False,
+        final: _Usage | None = None,
     ) -> Statement:
         terms = contract.terms_at(period.start)
+        usage = _usage(connection, tenant_uid, period) if final is None else final
         finals = _finals(connection, tenant_uid)
         changed = [
             Changed(one.period, *used, amount)
             for one in finals
             if one.period.start < period.start
-            for used, amount in _charges(connection, tenant_uid, one.period).items()
+            for used, amount in _charges(_figures(connection, tenant_uid, one.period)).items()
         ]
         return made(
             tenant_uid=tenant_uid,
             terms=terms,
             period=period,
-            state="final" if final else state_at(now, period),
+            state=state_at(now, period) if final is None else "final",
             rate=rate_at(connection, currency(terms.currency), min(now, period.end - 1)),
             lines=[
-                *_usage(connection, tenant_uid, period),
+                *usage.lines,
                 *adjustments(changed, finals, before=period.start),
             ],
             now=now,
@@ -174,76 +216,81 @@ def _is_used(connection: Connection, tenant_uid: str, period: Period) -> bool:
     return connection.execute(select(SUMS.c.quarter).where(*within).limit(1)).first() is not None
 
 
-def _charges(connection: Connection, tenant_uid: str, period: Period) -> dict[tuple[str, str], int]:
-    """Returns what each model of a period, which has no server, and each tool of a server amounts to now."""
-    rows = sums_in(
-        connection,
-        start=period.start,
-        end=period.end,
-        by=("side", "provider", "model"),
-        tenant_uid=tenant_uid,
+def _figures(connection: Connection, tenant_uid: str, period: Period) -> _Figures:
+    """Returns the sums of a period as they are now."""
+    by = ("side", "provider", "model")
+    return dict(
+        sums_in(connection, start=period.start, end=period.end, by=by, tenant_uid=tenant_uid)
     )
+
+
+def _charges(figures: _Figures) -> dict[tuple[str, str], int]:
+    """Returns what each model, which has no server, and each tool of a server amounts to."""
     charges: dict[tuple[str, str], int] = {}
-    for (side, provider, model), figures in rows:
+    for (side, provider, model), sums in figures.items():
         used = provider if side == TOOL_SIDE else "", model
-        charges[used] = charges.get(used, 0) + figures["charge_pico"]
+        charges[used] = charges.get(used, 0) + sums["charge_pico"]
     return {used: amount for used, amount in charges.items() if amount}
 
 
-def _usage(connection: Connection, tenant_uid: str, period: Period) -> list[Line]:
-    """Returns the lines of a period, from the postings of what is billed."""
+def _usage(connection: Connection, tenant_uid: str, period: Period) -> _Usage:
+    """Returns what a period comes to, from the postings of what is billed."""
+    figures = _figures(connection, tenant_uid, period)
+    totals: dict[tuple[str, str], Counter[str]] = {}
+    amounts: dict[tuple[str, str], Counter[str]] = {}
+    for row in _billed(connection, tenant_uid, period):
+        used = row.server, row.model
+        total = totals.setdefault(used, Counter())
+        for name in _TOTALS:
+            total[name] += int(row._mapping[name])
+        amounts.setdefault(used, Counter())[row.charge_version] += int(row.amount_pico)
+    lines = [
+        Line(
+            kind="usage",
+            period_start=period.start,
+            period=period.name,
+            server=server,
+            model=model,
+            price_version=", ".join(sorted(one for one, pico in amounts[used].items() if pico)),
+            **total,
+        )
+        for used, total in sorted(totals.items())
+        for server, model in (used,)
+    ]
+    _refuse_what_does_not_agree(period, figures, lines)
+    return _Usage(
+        figures, [one for one in lines if one.requests or one.amount_pico or one.unpriced]
+    )
+
+
+_TOTALS: Final = ("requests", "input_tokens", "output_tokens", "unpriced", "amount_pico")
+
+
+def _billed(connection: Connection, tenant_uid: str, period: Period) -> Iterator[Any]:
+    """Yields sums of the postings of what is billed, by server, model and version of the prices, a part of them at a time."""
     at = POSTINGS.c.dispatched_at
     server = case((POSTINGS.c.side == TOOL_SIDE, POSTINGS.c.provider), else_="").label("server")
     keys = (server, POSTINGS.c.model, POSTINGS.c.charge_version)
-    rows = connection.execute(
-        select(
-            *keys,
-            *(
-                func.sum(column).label(name)
-                for name, column in (
-                    ("requests", POSTINGS.c.delivered + POSTINGS.c.tool_calls),
-                    ("input_tokens", _sum(INPUT_BUCKETS)),
-                    ("output_tokens", _sum(OUTPUT_BUCKETS)),
-                    ("unpriced", POSTINGS.c.charge_unpriced),
-                    ("amount_pico", POSTINGS.c.charge_pico),
-                )
-            ),
-        )
-        .where(
-            POSTINGS.c.tenant_uid == tenant_uid,
-            at >= period.start,
-            at < period.end,
-            or_(
-                POSTINGS.c.delivered != 0,
-                POSTINGS.c.tool_calls != 0,
-                POSTINGS.c.charge_pico != 0,
-                POSTINGS.c.kind == "repricing",
-            ),
-        )
-        .group_by(*keys)
-        .order_by(*keys)
-    ).all()
-    lines = [
-        _line(period, list(same))
-        for _, same in groupby(rows, key=lambda row: (row.server, row.model))
-    ]
-    _refuse_what_does_not_agree(connection, tenant_uid, period, lines)
-    return [line for line in lines if line.requests or line.amount_pico or line.unpriced]
-
-
-def _line(period: Period, rows: Sequence[Row[Any]]) -> Line:
-    """Returns the line of a model; rows are by the version of its prices."""
-    names = ("requests", "input_tokens", "output_tokens", "unpriced", "amount_pico")
-    totals = {name: sum(int(row._mapping[name]) for row in rows) for name in names}
-    return Line(
-        kind="usage",
-        period_start=period.start,
-        period=period.name,
-        server=rows[0].server,
-        model=rows[0].model,
-        price_version=", ".join(row.charge_version for row in rows if row.amount_pico),
-        **totals,
+    summed = (
+        POSTINGS.c.delivered + POSTINGS.c.tool_calls,
+        _sum(INPUT_BUCKETS),
+        _sum(OUTPUT_BUCKETS),
+        POSTINGS.c.charge_unpriced,
+        POSTINGS.c.charge_pico,
     )
+    totals = [func.sum(one).label(name) for name, one in zip(_TOTALS, summed, strict=True)]
+    is_billed = or_(
+        POSTINGS.c.delivered != 0,
+        POSTINGS.c.tool_calls != 0,
+        POSTINGS.c.charge_pico != 0,
+        POSTINGS.c.kind == "repricing",
+    )
+    of_period = (POSTINGS.c.tenant_uid == tenant_uid, at >= period.start, at < period.end)
+    for first, following in pairwise(_SLICES):
+        part = (POSTINGS.c.event_id >= first, POSTINGS.c.event_id < following)
+        yield from connection.execute(
+            select(*keys, *totals).where(*of_period, *part, is_billed).group_by(*keys)
+        )
 
 
 def _sum(names: Sequence[str]) -> Any:
@@ -254,11 +301,8 @@ def _sum(names: Sequence[str]) -> Any:
     return total
 
 
-def _refuse_what_does_not_agree(
-    connection: Connection, tenant_uid: str, period: Period, lines: Sequence[Line]
-) -> None:
-    summed = sum(_charges(connection, tenant_uid, period).values())
-    if summed != sum(line.amount_pico for line in lines):
+def _refuse_what_does_not_agree(period: Period, figures: _Figures, lines: Sequence[Line]) -> None:
+    if sum(_charges(figures).values()) != sum(line.amount_pico for line in lines):
         raise PostingsGone(
             f"the postings of {period.name} do not make its sums: they are older than RELAY_LEDGER_KEPT_DAYS,"
             " or `relay-ledger audit` says what differs"
