@@ -11,6 +11,8 @@ from tests.ledger.conftest import COSTS, Books
 from tests.ledger.shell import Shell
 from tests.unit.relay_contract.billing.records import NOON, closed
 
+from relay_ledger.periods.contracts import Terms
+from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.tables import SUMS
 
 
@@ -125,3 +127,26 @@ def test_the_command_says_which_libraries_it_lacks() -> None:
     )
     assert done.returncode == 2
     assert "is not installed; the ledger needs relay-operator[ledger]" in done.stderr
+
+
+def test_terms_are_those_of_the_tenant_that_is_named(
+    books: Books, address: str, shell: Shell
+) -> None:
+    contracts = ContractStore(books.engine)
+    contracts.put("uid-a", Terms(tenant="finance"), now=1)
+    assert shell.run(address, "terms", "finance", "--currency", "CNY")[:2] == (0, "in force\n")
+    assert contracts.contract("uid-a").terms_at(NOON).currency == "CNY"
+    assert not contracts.contract("finance").is_known
+    assert " CNY " in shell.run(address, "terms", "finance")[1]
+    # whom the ledger has not heard of gets terms by its UID
+    assert shell.run(address, "terms", "uid-new", "--name", "finance")[:2] == (0, "in force\n")
+    code, _, said = shell.run(address, "terms", "finance", "--currency", "EUR")
+    assert (code, "several tenants are named finance" in said) == (1, True)
+
+
+@pytest.mark.parametrize("rate", ["0", "1000000000.000001", "9" * 18])
+def test_a_rate_that_is_none_is_refused_in_a_sentence(
+    address: str, shell: Shell, rate: str
+) -> None:
+    code, _, said = shell.run(address, "rates", "CNY", rate, "--from", "2026-10-31")
+    assert (code, "a rate is above 0, and at most 1000000000" in said) == (1, True), said

@@ -293,3 +293,5 @@ def test_credit_is_booked_once_under_its_reference(serving: LedgerProcess, books
         ({"gift": "1"}, "gift"),
     ):
         error(pay(**changes), 400, word)
+    twice = credit()[:-1] + b', "amount": "2500.00"}'
+    error(serving.ask("POST", "/v1/credits", token=payments_token(), body=twice), 400, "twice")

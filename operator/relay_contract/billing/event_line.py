@@ -85,7 +85,7 @@ def _decoded(line: bytes) -> dict[str, Any]:
     try:
         content = json.loads(
             line.decode(),
-            object_pairs_hook=_unique,
+            object_pairs_hook=unrepeated,
             parse_constant=_refuse_constant,
             parse_float=_refuse_fraction,
             parse_int=_bounded_integer,
@@ -103,7 +103,8 @@ def _decoded(line: bytes) -> dict[str, Any]:
     return content
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns the fields of an object of JSON; raises UnreadableEvent if one stands twice."""
     content = dict(pairs)
     if len(content) < len(pairs):
         seen: set[str] = set()

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from typing import Final
 
 from relay_ledger.commands.price_commands import moment
 from relay_ledger.money.amounts import micro_usd, price_text
@@ -14,12 +15,16 @@ from relay_ledger.statements.statement import NoRate, Rate, currency
 from relay_ledger.store.bills.exchange_rates import put_rate
 from relay_ledger.store.contracts import ContractStore, TermsRefused
 from relay_ledger.store.databases import open_database
+from relay_ledger.store.named_tenants import uid_of
 from relay_ledger.store.schema import upgrade
+
+MAX_RATE_MICRO: Final = 10**15
+"""A thousand million of a currency for one USD."""
 
 
 def add_terms(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `terms`."""
-    parser.add_argument("tenant", metavar="UID")
+    parser.add_argument("tenant", metavar="UID_OR_NAME")
     parser.add_argument("--name", help="of the tenant, for its statements")
     parser.add_argument("--zone", help="as Asia/Shanghai")
     parser.add_argument("--currency", choices=sorted(CURRENCIES))
@@ -46,7 +51,7 @@ def add_rates(parser: argparse.ArgumentParser) -> None:
 
 
 def run_terms(options: argparse.Namespace, address: str) -> int:
-    """Changes terms, or writes them if nothing is to change; raises TermsRefused, UnknownZone, NotATime."""
+    """Changes terms, or writes them if nothing is to change; raises TermsRefused, UnknownZone, NotATime, NoSuchTenant."""
     wanted = TermsChange(options.zone, options.anchor_day, options.currency, options.name)
     now = time.time_ns() // 1000
     if wanted == TermsChange() and options.start is not None:
@@ -55,14 +60,15 @@ def run_terms(options: argparse.Namespace, address: str) -> int:
     try:
         upgrade(engine)
         store = ContractStore(engine)
+        uid = uid_of(engine, options.tenant, may_be_new=True)
         if wanted == TermsChange():
-            sys.stdout.write(_written(store.contract(options.tenant)))
+            sys.stdout.write(_written(store.contract(uid)))
             return 0
-        held = store.contract(options.tenant).terms_at(now)
+        held = store.contract(uid).terms_at(now)
         since = (
             None if options.start is None else Moments(wanted.of(held).where).read(options.start)
         )
-        changed = store.change(options.tenant, wanted, since=since, now=now)
+        changed = store.change(uid, wanted, since=since, now=now)
     finally:
         engine.dispose()
     sys.stdout.write("in force\n" if changed else "in force already\n")
@@ -82,8 +88,8 @@ def _written(contract: Contract) -> str:
 def run_rates(options: argparse.Namespace, address: str) -> int:
     """Puts a rate into force; raises NotAnAmount, NoRate."""
     micro = micro_usd(options.rate)
-    if not micro:
-        raise NoRate("a rate is above 0")
+    if not 0 < micro <= MAX_RATE_MICRO:
+        raise NoRate("a rate is above 0, and at most 1000000000")
     rate = Rate(currency(options.currency), micro, options.start, options.source)
     engine = open_database(address)
     try:

@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from relay_contract.billing.attempt_event import Identifier
+from relay_contract.billing.event_line import UnreadableEvent, unrepeated
 from relay_ledger.money.amounts import PICOS_PER_MICRO, micro_usd
 from relay_ledger.money.rounding import CURRENCIES
 from relay_ledger.reports.usage_history import BadQuestion
@@ -66,11 +67,13 @@ def _micro(amount: str) -> int:
 def read_credit(body: bytes) -> CreditForm:
     """Reads a request's body; raises BadQuestion."""
     try:
-        return CreditForm.model_validate(json.loads(body))
+        return CreditForm.model_validate(json.loads(body, object_pairs_hook=unrepeated))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         raise BadQuestion(f"{place}: {message}" if place else message) from None
+    except UnreadableEvent as error:
+        raise BadQuestion(str(error)) from None
     except (ValueError, RecursionError):
         raise BadQuestion("the body is no JSON") from None

@@ -131,11 +131,18 @@ class _Read:
 
 
 def read_pages(pages: Iterable[Page], dialect: Dialect) -> ProviderReport:
-    """Reads pages of usage and of costs, in any order; raises UnreadableReport, also where the last page of either says that there are more.
+    """Reads pages of usage and of costs, in any order; raises UnreadableReport, also where the last page of either says that there are more,
+    and where a page with rows is given twice.
 
     A page without rows that is not known to be of either counts as one of each that there is.
     """
-    read = [_read(number, page, dialect) for number, page in enumerate(pages, 1)]
+    read: list[_Read] = []
+    given: dict[str, int] = {}
+    for number, page in enumerate(pages, 1):
+        read.append(_read(number, page, dialect))
+        first = given.setdefault(page.text.strip(), number)
+        if first != number and (read[-1].uses or read[-1].costs):
+            raise UnreadableReport(f"page {number} is page {first} once more: give each once")
     known = {layer for one in read for layer in one.layers} or {"usage"}
     spans: dict[Layer, frozenset[Span]] = {}
     for layer in LAYERS:

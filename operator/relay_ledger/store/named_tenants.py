@@ -11,14 +11,19 @@ class NoSuchTenant(ValueError):
     """A UID or name of which the ledger knows nothing, or a name of several; the message says which."""
 
 
-def uid_of(engine: Engine, named: str) -> str:
-    """Returns the UID of a tenant that is given by it, or by the name that its newest terms have; raises NoSuchTenant."""
+def uid_of(engine: Engine, named: str, *, may_be_new: bool = False) -> str:
+    """Returns the UID of a tenant that is given by it, or by the name that its newest terms have; raises NoSuchTenant.
+
+    With may_be_new what is known as neither is the UID of a tenant of which the ledger has not heard.
+    """
     with reading(engine) as connection:
         if is_known(connection, named) or _has_records(connection, named):
             return named
         names = names_in(connection)
     found: list[str] = sorted(uid for uid, name in names.items() if name == named)
     match found:
+        case [] if may_be_new:
+            return named
         case []:
             raise NoSuchTenant(
                 f"the ledger knows no tenant of UID {named}, and none of that name: nothing is done"
