@@ -174,6 +174,7 @@ class Evidence:
             if is_new:
                 # of a former run, perhaps, as all that was counted before
                 counters.open = False
+        self._schedule.answered(at=at)
 
     def is_due(self, key: RouteKey, *, expected: Collection[str], at: float) -> bool:
         """Tells whether a look at the route may find another verdict than the last one.

@@ -11,7 +11,9 @@ _REMEMBERED_SECONDS = 60.0
 class ScrapeSchedule:
     """Knows when each pod's next scrape is due on the operator's clock.
 
-    How long after its time a sample can be read, with both clocks' difference in it, is learned: the least that was seen lately.
+    How long after its time a sample can be read, with both clocks' difference in it, is learned: it is no more than the least that
+    was seen lately, and more than the most after which an answer had no sample yet. The next look is in the middle of the two, so that
+    a schedule that began late does not stay late: ticks and scrapes that both keep their time would meet at the same delay for ever.
     An error only costs a look that finds nothing.
     """
 
@@ -19,7 +21,9 @@ class ScrapeSchedule:
         self._scrape_seconds = scrape_seconds
         self._newest: dict[PodName, float] = {}
         self._asked: dict[PodName, float] = {}
+        self._waiting: list[PodName] = []
         self._least: list[float] = []
+        self._too_early = [float("-inf"), float("-inf")]
         self._turned_at = 0.0
 
     def read(self, pod: PodName, newest: float, *, at: float) -> None:
@@ -31,22 +35,40 @@ class ScrapeSchedule:
             self._least, self._turned_at = [at - newest, at - newest], at
         elif at - self._turned_at > _REMEMBERED_SECONDS:
             self._least, self._turned_at = [at - newest, self._least[0]], at
+            self._too_early = [float("-inf"), self._too_early[0]]
         else:
             self._least[0] = min(self._least[0], at - newest)
+
+    def answered(self, *, at: float) -> None:
+        """Notes that what was read is all that there was at this moment, of the pods that were asked for."""
+        if not self._least:
+            return
+        least, newest = min(self._least), self._newest
+        waited = (at - newest[pod] - self._scrape_seconds for pod in self._waiting if pod in newest)
+        # a pod that has waited for longer has missed a scrape
+        found = max((one for one in waited if one < least), default=float("-inf"))
+        self._too_early[0] = max(self._too_early[0], found)
 
     def ask(self, pods: Iterable[PodName], *, at: float, most: int) -> list[PodName]:
         """Returns the pods whose next scrape can be there, and notes that they are asked for.
 
         Of more than so many those come first that were asked for longest ago: pods that are never heard are due always.
         """
-        latest = at - min(self._least) - self._scrape_seconds if self._least else at
+        latest = at - self._delay() - self._scrape_seconds if self._least else at
         newest, asked = self._newest, self._asked
         waiting = [pod for pod in pods if newest.get(pod, 0.0) <= latest]
         if len(waiting) > most:
             waiting.sort(key=lambda pod: asked.get(pod, 0.0))
             waiting = waiting[:most]
         asked.update(dict.fromkeys(waiting, at))
+        self._waiting = waiting
         return waiting
+
+    def _delay(self) -> float:
+        """Returns the delay after which it is worth while to look for a sample."""
+        least = min(self._least)
+        too_early = max(*self._too_early, least - self._scrape_seconds)
+        return (min(too_early, least) + least) / 2
 
     def forget(self, pod: PodName) -> None:
         """Forgets a pod, so that it is due at once."""

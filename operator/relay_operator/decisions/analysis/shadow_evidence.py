@@ -115,6 +115,7 @@ class ShadowEvidence:
             ]
             if whole:
                 self._take_scrapes(self._routes[key], pod, whole, at)
+        self._schedule.answered(at=at)
 
     def _take_scrapes(
         self,
