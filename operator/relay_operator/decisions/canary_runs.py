@@ -55,6 +55,8 @@ class CanaryRuns:
     budget: Budget = field(default_factory=Budget)
     ahead_seconds: Callable[[], float] = lambda: 0.0
     runs: dict[RouteKey, Run] = field(default_factory=dict)
+    on_begin: list[Callable[[], None]] = field(default_factory=list)
+    """Called whenever something was decided on that is on trial."""
     _names: dict[str, set[str]] = field(default_factory=dict)
     _lively: dict[RouteKey, None] = field(default_factory=dict)
     _inherited: set[RouteKey] = field(default_factory=set)
@@ -68,6 +70,18 @@ class CanaryRuns:
         kept = [(key, run) for key, run in found if run.is_on_trial]
         self._lively = dict.fromkeys(key for key, _ in kept)
         return kept
+
+    @property
+    def are_at_rest(self) -> bool:
+        """Tells whether nothing is on trial, and nobody has a place or waits for one; costs what on_trial() does."""
+        is_any = any(self.runs[key].is_on_trial for key in self._lively)
+        return not is_any and self.budget.is_empty
+
+    def _note_lively(self, key: RouteKey, run: Run) -> None:
+        self._lively[key] = None
+        if run.is_on_trial:
+            for begin in self.on_begin:
+                begin()
 
     def in_namespace(self, namespace: str) -> list[tuple[RouteKey, Run]]:
         """Returns the runs of a tenant's routes, at the cost of those alone."""
@@ -129,7 +143,7 @@ class CanaryRuns:
                 run.verdict, run.measured_at = NOT_MEASURED, 0.0
                 run.judge, run.remembered = None, ""
         run.plan, run.objective, run.stable_fingerprint = plan, objective, stable_fingerprint
-        self._lively[key] = None
+        self._note_lively(key, run)
         return run
 
     def hold(
@@ -164,7 +178,7 @@ class CanaryRuns:
             self._begin(key, run, progress)
         adopt(run, in_force, now)
         run.plan = replace(run.plan, fingerprint=run.state.fingerprint, percent=percent, held=why)
-        self._lively[key] = None
+        self._note_lively(key, run)
         return run
 
     def go_on_by_another_clock(self, ahead_seconds: float, *, now: float) -> list[RouteKey]:
@@ -179,8 +193,9 @@ class CanaryRuns:
         run = self.runs.get(key)
         if run is None:
             return False
-        self._lively[key] = None
-        return obey_lower(run, in_force, now)
+        was_above = obey_lower(run, in_force, now)
+        self._note_lively(key, run)
+        return was_above
 
     def return_to_stable(self, key: RouteKey, *, message: str, now: float) -> None:
         """Ends the run of a canary that lost its weight to another one, which cannot start yet."""
@@ -291,10 +306,10 @@ class CanaryRuns:
         canary's first weight (None: what the last look found); until then it does not rise.
         """
         run = self.runs[key]
-        self._lively[key] = None
         before = run.state.weight_percent
         moved = self._decide(key, run, now=now, stored=stored, lacking=lacking)
         self._settle_place(key, run, rose=run.state.weight_percent > before, now=now)
+        self._note_lively(key, run)
         return moved
 
     def is_behind_in_line(self, key: RouteKey) -> bool:

@@ -22,18 +22,24 @@ class LatePushes:
         self._queue = queue
         self._due: list[tuple[float, str]] = []
         self._late: set[str] = set()
+        self._news = asyncio.Event()
 
     def note(self, namespace: str, again_at: float) -> None:
         """Takes in that a push to a pod failed, and from when on it may be repeated, in seconds of the event loop."""
         heapq.heappush(self._due, (again_at, namespace))
+        self._news.set()
 
     def note_late(self, namespace: str) -> None:
         """Takes in that a push succeeded which nobody waits for any more."""
         self._late.add(namespace)
+        self._news.set()
 
     async def run(self, push: Callable[[str], None]) -> None:
         """Repeats pushes, with the given function for a namespace, until cancelled."""
         while True:
+            if not self._due and not self._late:
+                self._news.clear()
+                await self._news.wait()
             await asyncio.sleep(_TICK_SECONDS)
             while self._late:
                 self._tell(self._late.pop())

@@ -24,10 +24,12 @@ class Heartbeat:
         self._clocks = clocks
         self._last = self._read()
         self._is_steady = False
+        self._begun = asyncio.Event()
 
     def begin(self) -> None:
         """Forgets the gaps so far: what this process knows is new as of now."""
         self._last, self._is_steady = self._read(), True
+        self._begun.set()
 
     def is_steady(self) -> bool:
         """Tells whether there was no gap since the beginning, up to this moment."""
@@ -36,7 +38,8 @@ class Heartbeat:
         return self._is_steady
 
     async def run(self) -> None:
-        """Beats until cancelled."""
+        """Beats from the first beginning on, until cancelled: before that nothing asks for it."""
+        await self._begun.wait()
         while True:
             self.is_steady()
             self._last = self._read()

@@ -114,6 +114,11 @@ class Budget:
         return key in self._waiting and self._before(key, self._waiting[key]) >= self._free
 
     @property
+    def is_empty(self) -> bool:
+        """Tells whether no canary has a place or waits for one, and nobody is to be told of it."""
+        return not (self._placed or self._waiting or self._unheard or self._is_news)
+
+    @property
     def _free(self) -> int:
         return self.most - len(self._placed)
 

@@ -4,7 +4,6 @@ What a pod tells concerns the canaries of its own tenant alone, and the worst th
 traffic go back to stable.
 """
 
-import asyncio
 from collections.abc import Callable
 
 from relay_operator.cluster.relays import OpenBreakers, Relays
@@ -12,6 +11,7 @@ from relay_operator.decisions.analysis.scrapes import RouteKey
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
 from relay_operator.reconcile.canaries.pod_questions import PodQuestions
+from relay_operator.reconcile.canaries.trial_ticks import TrialTicks
 from relay_operator.reconcile.watched_state import WatchedState
 
 
@@ -30,7 +30,7 @@ class BreakerWatch:
     ) -> None:
         self._canaries = canaries
         self._moves = moves
-        self._tick_seconds = tick_seconds
+        self._ticks, self._tick_seconds = TrialTicks(canaries), tick_seconds
         self._clock = clock
         self._questions: PodQuestions[OpenBreakers] = PodQuestions(
             noun="breakers",
@@ -44,7 +44,7 @@ class BreakerWatch:
         try:
             while True:
                 self._questions.ask_in({namespace for namespace, _ in self._measured()})
-                await asyncio.sleep(self._tick_seconds)
+                await self._ticks.pause(self._tick_seconds)
         finally:
             self._questions.ask_in(())
 

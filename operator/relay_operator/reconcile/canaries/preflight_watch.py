@@ -4,7 +4,6 @@ What a pod tells concerns the canaries of its own tenant alone, and the worst th
 wait.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable
 
 from relay_contract.preflight import Preflight
@@ -13,6 +12,7 @@ from relay_operator.decisions.analysis.scrapes import RouteKey
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves, alone
 from relay_operator.reconcile.canaries.pod_questions import PodQuestions
+from relay_operator.reconcile.canaries.trial_ticks import TrialTicks
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.watched_state import WatchedState
 
@@ -34,7 +34,7 @@ class PreflightWatch:
         self._canaries = canaries
         self._moves = moves
         self._publisher = publisher
-        self._tick_seconds = tick_seconds
+        self._ticks, self._tick_seconds = TrialTicks(canaries), tick_seconds
         self._clock = clock
         self._relays = relays
         self._asked: dict[str, set[tuple[str, str]]] = {}
@@ -59,7 +59,7 @@ class PreflightWatch:
                 self._questions.ask_in(self._asked)
                 for namespace in self._asked:
                     self._hear(namespace)
-                await asyncio.sleep(self._tick_seconds)
+                await self._ticks.pause(self._tick_seconds)
         finally:
             self._questions.ask_in(())
 

@@ -10,6 +10,7 @@ from relay_operator.decisions.canary.run import Run
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.errors import MetricsUnavailable
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves, alone
+from relay_operator.reconcile.canaries.trial_ticks import TrialTicks
 from relay_operator.reconcile.watched_state import WatchedState
 
 _UNCONFIGURED: Final = "no Prometheus is configured (prometheus.url of the chart)"
@@ -37,14 +38,14 @@ class ShadowWatch:
         self._moves = moves
         self._watched_state = watched_state
         self._evidence = ShadowEvidence(scrape_seconds=scrape_seconds)
-        self._tick_seconds = tick_seconds
+        self._ticks, self._tick_seconds = TrialTicks(canaries), tick_seconds
         self._since: dict[RouteKey, float] = {}
 
     async def run(self) -> None:
         """Ticks with a pause in between, so that the verdicts of canaries with weight come first."""
         while True:
             await self.tick()
-            await asyncio.sleep(self._tick_seconds)
+            await self._ticks.pause(self._tick_seconds)
 
     async def tick(self) -> None:
         """Takes in what is new of every shadowed canary, and decides on it."""

@@ -9,6 +9,7 @@ from relay_operator.decisions.analysis.scrapes import RouteKey
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.errors import MetricsUnavailable
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves, alone
+from relay_operator.reconcile.canaries.trial_ticks import TrialTicks
 from relay_operator.reconcile.watched_state import WatchedState
 
 _CROWDED = (
@@ -36,6 +37,7 @@ class SloLoop:
         self._watched_state = watched_state
         self._tick_seconds = tick_seconds
         self._clock = clock
+        self._ticks = TrialTicks(canaries)
 
     async def run(self) -> None:
         """Ticks at a steady pace; a slow tick is followed by the next at once, never by two."""
@@ -44,7 +46,7 @@ class SloLoop:
         while True:
             await self.tick(now=self._clock())
             due = max(due + self._tick_seconds, loop.time())
-            await asyncio.sleep(due - loop.time())
+            await self._ticks.pause(due - loop.time())
 
     async def tick(self, *, now: float) -> None:
         """Measures and judges every active canary once. Asks Prometheus only when a scrape of one of them is due."""
