@@ -61,7 +61,7 @@ demo: ## Show a canary promoted, one rolled back and one kept, on a real Kuberne
 demo-down: setup ## Remove the demonstration's cluster and its files
 	@$(PYTHON) -m tests.demo --down
 
-bench: setup ## Side-by-side benchmarks; ONLY=relay, isolation, slo, healthy, rollback, leadership, tenants, ledger or tools for one
+bench: setup ## Side-by-side benchmarks; ONLY=relay, isolation, slo, healthy, rollback, leadership, tenants, fleet, ledger or tools for one
 	$(PYTHON) -m bench $(ONLY)
 
 image: setup ## Build the images (no Docker needed) into the cache
