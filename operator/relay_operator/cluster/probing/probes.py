@@ -7,6 +7,7 @@ pod's own attempts ended.
 import asyncio
 import socket
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -31,6 +32,9 @@ from relay_operator.cluster.probing.decoy import Decoy
 from relay_operator.cluster.relays import Pod
 from relay_operator.errors import Unavailable
 
+ROUND_SECONDS: Final = 0.4
+"""Between two requests of a round lie milliseconds, and between two rounds of a tenant half a second at least."""
+_LAST: Final = {"connection": "close"}
 _NO_ANSWER: Final = (aiohttp.ClientError, OSError, ValueError)
 """Errors that the client raises for an answer that is none; one that comes too late is an OSError."""
 
@@ -51,8 +55,8 @@ class Probes:
         self._timeout_seconds = timeout_seconds
         # among thousands of tenants probes are most of what the operator does at rest; they took twice the time by httpx
         self._session = aiohttp.ClientSession(
-            # a connection that is kept was let through under policies of an earlier moment
-            connector=connector or aiohttp.TCPConnector(limit=0, force_close=True),
+            # one connection for both requests of a round; one that is kept for longer was let through under policies of an earlier moment
+            connector=connector or aiohttp.TCPConnector(limit=0, keepalive_timeout=ROUND_SECONDS),
             timeout=aiohttp.ClientTimeout(total=timeout_seconds),
             trust_env=False,
             auto_decompress=False,
@@ -67,12 +71,13 @@ class Probes:
         """Lets a pod connect to the targets; raises Unavailable where it does not answer as a relay does."""
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                challenge = ProbeChallenge.model_validate_json(await self._told(pod, "GET", b""))
+                told = await self._told(pod, "GET")
+                challenge = ProbeChallenge.model_validate_json(told)
                 request = ProbeRequest(
                     tenant_uid=tenant_uid, challenge=challenge.challenge, targets=targets
                 )
                 sealed = seal_request(request, self._signing_key)
-                body = await self._told(pod, "POST", sealed.encode())
+                body = await self._told(pod, "POST", sealed.encode(), headers=_LAST)
                 answer = ProbeAnswer.model_validate_json(body)
         except ValidationError as error:
             raise Unavailable("its answer is not that of a relay") from error
@@ -84,10 +89,17 @@ class Probes:
             raise Unavailable("it does not tell of every attempt")
         return answer
 
-    async def _told(self, pod: Pod, method: str, content: bytes) -> bytes:
+    async def _told(
+        self,
+        pod: Pod,
+        method: str,
+        content: bytes | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
         url, body = f"http://{pod.admin_address}{ISOLATION_PATH}", bytearray()
         async with self._session.request(
-            method, url, data=content or None, allow_redirects=False
+            method, url, data=content, headers=headers, allow_redirects=False
         ) as response:
             async for piece in response.content.iter_any():
                 body += piece

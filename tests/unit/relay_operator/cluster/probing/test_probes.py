@@ -18,7 +18,7 @@ from relay.process.isolation_probe import IsolationProbe
 from relay_contract.endpoints import ISOLATION_PATH
 from relay_contract.isolation_probe import DECOY_PORT, Target, TargetKind
 from relay_operator.cluster.probing.decoy import Decoy
-from relay_operator.cluster.probing.probes import Probes
+from relay_operator.cluster.probing.probes import ROUND_SECONDS, Probes
 from relay_operator.cluster.relays import Pod
 from relay_operator.errors import Unavailable
 
@@ -43,7 +43,7 @@ async def probes_to(path: Path) -> AsyncIterator[Probes]:
         signing_key=KEY,
         decoy=Decoy(),
         timeout_seconds=DEADLINE_SECONDS,
-        connector=aiohttp.UnixConnector(str(path), force_close=True),
+        connector=aiohttp.UnixConnector(str(path), keepalive_timeout=ROUND_SECONDS),
     )
     try:
         yield asking
@@ -72,6 +72,27 @@ async def test_a_relay_takes_what_the_operator_signs(tmp_path: Path) -> None:
         for _ in range(2):
             answer = await asking.ask(POD, "mine", ())
             assert (answer.outcomes, answer.serving) == ((), True)
+
+
+async def test_a_round_takes_one_connection_and_the_next_round_another(tmp_path: Path) -> None:
+    connections: list[asyncio.BaseTransport | None] = []
+
+    @web.middleware
+    async def noted(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        connections.append(request.transport)
+        return await handler(request)
+
+    application = relay()
+    application.middlewares.append(noted)
+    async with serving(application, tmp_path / "relay") as path, probes_to(path) as asking:
+        for _ in range(2):
+            await asking.ask(POD, "mine", ())
+    first, second, third, fourth = connections
+    assert first is second
+    assert third is fourth
+    assert third is not first
 
 
 @pytest.mark.parametrize(
