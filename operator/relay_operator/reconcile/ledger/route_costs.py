@@ -5,7 +5,7 @@ Nothing of traffic waits for it: a ledger that is away leaves what was told, and
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from relay_contract.billing.route_costs import RouteAsked, RouteCost, RouteCosts
@@ -19,6 +19,7 @@ from relay_operator.decisions.ledger.route_cost import NO_LEDGER, Fields
 from relay_operator.errors import LedgerUnavailable
 from relay_operator.names import Reason
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
+from relay_operator.reconcile.fleet.turns import in_turns
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
 
@@ -36,8 +37,6 @@ _SHOWN_MICROSECONDS: Final = 86_400 * 10**6
 _EVIDENCE_MICROSECONDS: Final = 7_200 * 10**6
 """Of each look at a canary with a limit: what is booked later than that after its dispatch is not of the evidence."""
 _QUARTER_MICROSECONDS: Final = 900 * 10**6
-_ROUTES_AT_ONCE: Final = 50
-"""Between two turns of the event loop."""
 _TO_COME: Final = frozenset({Reason.TOO_FEW_REQUESTS, Reason.LEDGER_UNAVAILABLE})
 """Reasons of what is not known that time ends; for any other, the spec says what a canary does that is not known to cost too much."""
 
@@ -187,14 +186,14 @@ class RouteCostWatch:
     async def _tell(self, client: Client, *, only_on_trial: bool) -> None:
         now = int(self._wall() * 10**6)
         asked: dict[RouteKey, RouteAsked] = {}
-        async for key in _in_turns(self._keys(only_on_trial)):
+        async for key in in_turns(self._keys(only_on_trial)):
             if (one := self._asked_to_tell(key, now)) is not None:
                 asked[key] = one
         if not asked:
             return
         told = await client.costs(list(asked.values()))
         by_route = _by_route(told.costs)
-        async for key in _in_turns(asked):
+        async for key in in_turns(asked):
             one = asked[key]
             self._put(key, by_route.get((one.tenant_uid, key[1]), []), one.since, told.until)
         if not only_on_trial:
@@ -263,14 +262,6 @@ def _gist(found: CostFinding) -> tuple[bool | None, Reason, str]:
     """Returns what makes a finding another one: what is awaited has no figures, whose change is told now and then."""
     awaited = found.message if found.reason is Reason.TOO_FEW_REQUESTS else ""
     return found.holds, found.reason, awaited
-
-
-async def _in_turns(keys: Iterable[RouteKey]) -> AsyncIterator[RouteKey]:
-    """Goes through the routes of a whole fleet, and lets the operator's other work go on between some and the next."""
-    for number, key in enumerate(keys, start=1):
-        if number % _ROUTES_AT_ONCE == 0:
-            await asyncio.sleep(0)
-        yield key
 
 
 def _asked(key: RouteKey, tenant_uid: str, since: int) -> RouteAsked:

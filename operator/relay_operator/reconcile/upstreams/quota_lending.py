@@ -16,6 +16,7 @@ from relay_operator.cluster.relays import Relays, ToldQuotaUse
 from relay_operator.decisions.providers.lending import Facts, Loans, next_loans
 from relay_operator.reconcile.canaries.pod_questions import PodQuestions
 from relay_operator.reconcile.document_publisher import DocumentPublisher
+from relay_operator.reconcile.fleet.turns import in_turns
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
 
@@ -69,14 +70,14 @@ class QuotaLending:
         try:
             while True:
                 try:
-                    self._tick()
+                    await self._tick()
                 except Exception:  # whatever one Provider has, lending goes on
                     logger.exception("lending of quotas failed, will retry")
                 await asyncio.sleep(TICK_SECONDS)
         finally:
             self._questions.ask_in(())
 
-    def _tick(self) -> None:
+    async def _tick(self) -> None:
         shared, is_time = self._shared(), self._clock() >= self._settle_at
         if is_time:
             self._settle_at = self._clock() + SETTLE_LOOK_SECONDS
@@ -85,7 +86,7 @@ class QuotaLending:
             if provider.metadata.name in self._settled:
                 self._lend(provider)
             elif is_time:
-                self._settle(provider)
+                await self._settle(provider)
 
     def _shared(self) -> list[Provider]:
         """Returns the Providers with a quota that tenants share, or that are not settled yet."""
@@ -198,14 +199,16 @@ class QuotaLending:
 
     # -- what an earlier life of the operator lent -------------------------------------------------------------------
 
-    def _settle(self, provider: Provider) -> None:
+    async def _settle(self, provider: Provider) -> None:
         """Lets nobody have more than it had until nobody has more than its own part by weight any more."""
         name, is_over = provider.metadata.name, self._clock() - self._began >= SETTLING_SECONDS
         tenants = self._watched_state.claims.weights(name)
-        if not is_over and not all(self._took(provider, tenant) for tenant in tenants):
-            return
+        if not is_over:
+            async for tenant in in_turns(tenants):
+                if not self._took(provider, tenant):
+                    return
         self._settled.add(name)
-        for tenant in tenants:
+        async for tenant in in_turns(tenants):
             publication = self._publisher.publication(names.tenant_namespace(tenant))
             if publication is not None and name in publication.not_to_exceed:
                 self._publish(name, tenant)
