@@ -2,7 +2,7 @@
 their weight while a new leader looks at all of it. No cluster: the operators are processes over an API server in memory.
 
 One tenant is brought up by an operator, the others are copies of it. FLEET_SIZE is how many there are in all, FLEET_REST_SECONDS how
-long rest is measured, FLEET_ROUNDS how often canaries turn bad. Processor time is exact on a machine with other work; times are
+long rest is measured, FLEET_ROUNDS how often canaries turn bad, FLEET_PROFILE a file for where the processor time of both at rest goes. Processor time is exact on a machine with other work; times are
 not, so that the load is told beside them. It runs in a network namespace of its own, which takes all addresses of pods for its own.
 """
 
@@ -56,6 +56,8 @@ def _measured(home: Path) -> int:
     _say(f"{SIZE} tenants, relays without documents: {_told(leader)}")
     standby = Operator("standby", 8095, home)
     _rest(leader, standby)
+    if "FLEET_PROFILE" in os.environ:
+        _profile(leader, standby)
     standby.kill()
     seconds: list[float] = []
     for number in range(ROUNDS):
@@ -111,6 +113,15 @@ def _rest(leader: Operator, standby: Operator) -> None:
         _say(
             f"{name} at rest: {percent:.2f} % of a core, {one.taken().resident_bytes / 2**20:.0f} MiB"
         )
+
+
+def _profile(*operators: Operator) -> None:
+    for one in operators:
+        one.begin_or_end_profile()
+    time.sleep(REST_SECONDS)
+    for one in operators:
+        one.begin_or_end_profile()
+    time.sleep(_SETTLE_SECONDS)
 
 
 def _is_idle(operator: Operator) -> bool:

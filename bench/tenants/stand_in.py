@@ -16,6 +16,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 from bench.rollback.responder import Responder, Story, Target, clock
+from bench.tenants.objects import CANARY, STABLE
 
 from relay_contract import endpoints
 from relay_contract.isolation_probe import Outcome
@@ -157,6 +158,7 @@ class AdminPort:
                 web.get(endpoints.CONFIG_PATH, self._tell),
                 web.get(endpoints.BREAKERS_PATH, self._breakers),
                 web.get(endpoints.PREFLIGHTS_PATH, self._preflights),
+                web.get(endpoints.QUOTA_USE_PATH, self._quota_use),
                 web.get(endpoints.ISOLATION_PATH, self._challenge),
                 web.post(endpoints.ISOLATION_PATH, self._isolation),
                 web.get(endpoints.PROVIDER_PROBE_PATH, self._provider),
@@ -173,10 +175,11 @@ class AdminPort:
         return _json(self._stand_in.pod(_address(request)).acknowledgement())
 
     async def _breakers(self, request: web.Request) -> web.Response:
-        tag = "00"
-        if request.query.get("seen") == tag:
-            await asyncio.sleep(float(request.query["wait"]))
-        return _json({"tag": tag, "open": []})
+        return await _never_news(request, {"open": []})
+
+    async def _quota_use(self, request: web.Request) -> web.Response:
+        uses = [{"provider": name, "level": "Usual"} for name in (STABLE, CANARY)]
+        return await _never_news(request, {"uses": uses})
 
     async def _preflights(self, request: web.Request) -> web.Response:
         pod = self._stand_in.pod(_address(request))
@@ -224,6 +227,14 @@ def _control(stand_in: StandIn) -> web.Application:
     app = web.Application(client_max_size=_MOST_BYTES)
     app.add_routes([web.put("/setup", set_up), web.put("/begin", begin), web.get("/seen", seen)])
     return app
+
+
+async def _never_news(request: web.Request, told: Mapping[str, Any]) -> web.Response:
+    """Answers a question once, and holds back the answer to whoever has seen it."""
+    tag = "00"
+    if request.query.get("seen") == tag:
+        await asyncio.sleep(float(request.query["wait"]))
+    return _json({"tag": tag, **told})
 
 
 async def _changed(pod: RelayPod, seconds: float) -> None:

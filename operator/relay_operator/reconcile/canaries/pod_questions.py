@@ -19,6 +19,8 @@ _WAIT_SECONDS: Final = 15
 """The time for which a pod holds its answer back while nothing changes."""
 _PAUSE_SECONDS: Final = 0.25
 """Between two questions to one pod, however fast it answers."""
+_UNFOLLOWED_SECONDS: Final = 60.0
+"""Between two questions to a pod of which one answer is enough."""
 _BYTES_PER_SECOND: Final = 64 * 1024
 """Of one pod: reading costs the time of all tenants, so after a large answer the pause is longer."""
 _PAUSE_WITHOUT_ANSWER_SECONDS: Final = 1.0
@@ -49,7 +51,8 @@ class Ask(Protocol[Given]):
 class PodQuestions(Generic[Answer]):
     """Keeps the last answer of each pod that serves and is being asked.
 
-    answered is called with the namespace of a pod after each of its answers; noun names what is asked for in the log.
+    answered is called with the namespace of a pod after each of its answers; noun names what is asked for in the log. is_followed
+    tells of a namespace whether its pods are asked for news as soon as they have answered, or only after a while.
     """
 
     def __init__(
@@ -59,8 +62,10 @@ class PodQuestions(Generic[Answer]):
         ask: Ask[Answer],
         answered: Callable[[str], None],
         watched_state: WatchedState,
+        is_followed: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._noun = noun
+        self._is_followed = is_followed
         self._question = ask
         self._answered = answered
         self._watched_state = watched_state
@@ -98,7 +103,8 @@ class PodQuestions(Generic[Answer]):
                 pause = max(2 * pause, _PAUSE_WITHOUT_ANSWER_SECONDS)
                 pause = min(pause, _LONGEST_PAUSE_SECONDS)
             else:
-                pause = max(_PAUSE_SECONDS, told.size / _BYTES_PER_SECOND)
+                usual = _PAUSE_SECONDS if self._is_followed(pod.namespace) else _UNFOLLOWED_SECONDS
+                pause = max(usual, told.size / _BYTES_PER_SECOND)
             await asyncio.sleep(pause)
 
     async def _answer(self, pod: Pod) -> Answer | None:

@@ -26,7 +26,7 @@ TICK_SECONDS: Final = 1.0
 MOST_ASKED: Final = 24
 """Tenants that are asked at a time beside those that lend and borrow."""
 LOOK_SECONDS: Final = 15.0
-"""For which the same ones are asked where there are more: 5,000 tenants are all heard of within an hour, for some six questions
+"""For which the same ones are asked where there are more: 5,000 tenants are all heard of within an hour, for some two questions
 a second.
 """
 SETTLE_LOOK_SECONDS: Final = 3.0
@@ -56,7 +56,10 @@ class QuotaLending:
             ask=relays.quota_use,
             answered=lambda _: None,
             watched_state=watched_state,
+            is_followed=self._is_followed,
         )
+        self._party: frozenset[str] = frozenset()
+        self._are_many = False
         self._turn: Iterator[str] = iter(())
         self._asked: tuple[str, ...] = ()
         self._asked_until = 0.0
@@ -108,11 +111,16 @@ class QuotaLending:
         for provider in shared:
             loans = self._watched_state.claims.loans(provider.metadata.name)
             found |= {*loans.lenders, *loans.borrowers}
+        self._party = frozenset(map(names.tenant_namespace, found))
         now = self._clock()
         if now >= self._asked_until:
             self._asked_until = now + LOOK_SECONDS
             self._asked = tuple(self._next_ones(shared))
         return found.union(self._asked)
+
+    def _is_followed(self, namespace: str) -> bool:
+        """Tells whether every change of a tenant's use is of interest: where all take turns, one answer of the others' is enough."""
+        return namespace in self._party or not self._are_many
 
     def _next_ones(self, shared: Iterable[Provider]) -> set[str]:
         """Returns whose turn it is; one round after the other, over all that have a part in a quota that is shared."""
@@ -124,7 +132,8 @@ class QuotaLending:
                     return found
             weights = self._watched_state.claims.weights
             everybody = {one for provider in shared for one in weights(provider.metadata.name)}
-            self._turn = iter(sorted(filter(self._watched_state.is_ours, everybody)))
+            ours = sorted(filter(self._watched_state.is_ours, everybody))
+            self._turn, self._are_many = iter(ours), len(ours) > MOST_ASKED
         return found
 
     def _levels(self, provider: str) -> dict[str, QuotaLevel]:
