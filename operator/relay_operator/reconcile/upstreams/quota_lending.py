@@ -54,12 +54,12 @@ class QuotaLending:
         self._questions: PodQuestions[ToldQuotaUse] = PodQuestions(
             noun="quota use",
             ask=relays.quota_use,
-            answered=lambda _: None,
+            answered=self._hear,
             watched_state=watched_state,
             is_followed=self._is_followed,
         )
         self._party: frozenset[str] = frozenset()
-        self._are_many = False
+        self._are_many = self._is_news = False
         self._turn: Iterator[str] = iter(())
         self._asked: tuple[str, ...] = ()
         self._asked_until = 0.0
@@ -85,9 +85,13 @@ class QuotaLending:
         if is_time:
             self._settle_at = self._clock() + SETTLE_LOOK_SECONDS
         self._questions.ask_in(map(names.tenant_namespace, self._to_ask(shared)))
+        is_news, self._is_news = self._is_news, False
         for provider in shared:
+            loans = self._watched_state.claims.loans(provider.metadata.name)
             if provider.metadata.name in self._settled:
-                self._lend(provider)
+                # without loans they begin with what a pod tells
+                if is_news or not loans.is_empty:
+                    self._lend(provider)
             elif is_time:
                 await self._settle(provider)
 
@@ -117,6 +121,9 @@ class QuotaLending:
             self._asked_until = now + LOOK_SECONDS
             self._asked = tuple(self._next_ones(shared))
         return found.union(self._asked)
+
+    def _hear(self, _: str) -> None:
+        self._is_news = True
 
     def _is_followed(self, namespace: str) -> bool:
         """Tells whether every change of a tenant's use is of interest: where all take turns, one answer of the others' is enough."""
@@ -217,6 +224,7 @@ class QuotaLending:
                 if not self._took(provider, tenant):
                     return
         self._settled.add(name)
+        self._is_news = True
         async for tenant in in_turns(tenants):
             publication = self._publisher.publication(names.tenant_namespace(tenant))
             if publication is not None and name in publication.not_to_exceed:
