@@ -32,7 +32,8 @@ async def at_rest() -> tuple[Stage, Life]:
 
 async def timers_of(seconds: float) -> Counter[str]:
     """Counts the timers that are set meanwhile, by the function of the task that sets them."""
-    loop, found = asyncio.get_running_loop(), Counter[str]()
+    found = Counter[str]()
+    loop: Any = asyncio.get_running_loop()
     call_at = loop.call_at
 
     def counted(
@@ -40,13 +41,14 @@ async def timers_of(seconds: float) -> Counter[str]:
     ) -> asyncio.TimerHandle:
         task = asyncio.current_task()
         found[task.get_coro().__qualname__ if task else "none"] += 1  # type: ignore[union-attr]
-        return call_at(when, callback, *args, context=context)
+        timer: asyncio.TimerHandle = call_at(when, callback, *args, context=context)
+        return timer
 
-    loop.call_at = counted  # type: ignore[method-assign]
+    loop.call_at = counted
     try:
         await asyncio.sleep(seconds)
     finally:
-        loop.call_at = call_at  # type: ignore[method-assign]
+        loop.call_at = call_at
     return found
 
 
