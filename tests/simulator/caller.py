@@ -20,11 +20,16 @@ CALL_TIMEOUT_SECONDS = 20.0
 REPORT_SECONDS = 1.0
 MAX_RATE = 2000
 MAX_SECONDS = 3600
+TOLD_BYTES = 300
+"""Of the answer that stands in the totals."""
 
 
 @dataclass(slots=True)
 class Totals:
-    """Counts. answered: complete 2xx; failed: answered with an error; dropped: no answer or a broken one."""
+    """Counts. answered: complete 2xx; failed: answered with an error; dropped: no answer or a broken one.
+
+    last_failed and first_drop have one of each as it was.
+    """
 
     sent: int = 0
     answered: int = 0
@@ -32,6 +37,7 @@ class Totals:
     dropped: int = 0
     statuses: dict[int, int] = field(default_factory=dict)
     first_drop: str = ""
+    last_failed: str = ""
 
 
 class Caller:
@@ -81,15 +87,16 @@ class Caller:
                 f"{self._url}/chat/completions", json=body, headers=self._headers
             ) as answer:
                 content = await answer.read()
-            self._count(answer.status, complete=not stream or b"data: [DONE]" in content)
+            self._count(answer.status, content, complete=not stream or b"data: [DONE]" in content)
         except (aiohttp.ClientError, TimeoutError) as error:
             self.totals.dropped += 1
             self.totals.first_drop = self.totals.first_drop or repr(error)
 
-    def _count(self, status: int, *, complete: bool) -> None:
+    def _count(self, status: int, content: bytes, *, complete: bool) -> None:
         self.totals.statuses[status] = self.totals.statuses.get(status, 0) + 1
         if status >= 400:
             self.totals.failed += 1
+            self.totals.last_failed = f"{status}: {content[:TOLD_BYTES].decode(errors='replace')}"
         elif complete:
             self.totals.answered += 1
         else:

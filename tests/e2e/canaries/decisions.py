@@ -24,7 +24,7 @@ def is_promoted(scene: Scene) -> Script:
     seconds = time.monotonic() - since
     assert sorted(set(weights)) == [25, 50, 75, 100], weights
     assert weights == sorted(weights), "a healthy canary lost weight"
-    assert scene.lost() == 0
+    assert scene.lost() == 0, scene.told()
     scene.figures.append(f"promoted after {seconds:.1f} s, no call lost")
 
 
@@ -41,7 +41,7 @@ def waits_for_its_preflight(scene: Scene) -> Script:
     said = scene.condition("Ready")
     yield scene.passes(8)
     assert (scene.phase, scene.weight) == ("Preflight", 0), scene.told()
-    assert scene.lost() == 0
+    assert scene.lost() == 0, scene.told()
     probes = scene.served()
     assert 0 < probes < 40, f"{probes} probes"
     scene.heal()
@@ -137,10 +137,10 @@ def holds_on_quota(scene: Scene) -> Script:
     said = scene.condition("Ready")["message"]
     yield scene.passes(10)
     assert (scene.phase, scene.weight) == ("Holding", 50), scene.told()
-    lost = scene.lost()
+    lost, told = scene.lost(), scene.told()
     scene.heal()
     yield scene.reaches("Promoted", seconds=240)
-    assert lost == 0, f"callers lost {lost} calls"
+    assert lost == 0, f"callers lost {lost} calls: {told}"
     scene.figures.append(f"held at 50 %: {said}; promoted after the quota was lifted")
 
 
@@ -198,7 +198,7 @@ def obeys_edits(scene: Scene) -> Script:
     # conversations of the first canary go where the new one's share falls
     assert scene.served() == before, "the canary that was taken out still gets calls"
     assert scene.served(following) > 0
-    assert scene.lost() == 0
+    assert scene.lost() == 0, scene.told()
     scene.figures.append("40 -> 10 % at once, a refused edit moved nothing, the next began at 40 %")
 
 
@@ -219,7 +219,7 @@ def is_not_disturbed_by_a_conflict(scene: Scene) -> Script:
     assert scene.served(other) == 0, "the younger route got calls"
     assert {(one.phase, one.weight) for one in scene.seen(since=since)} == {("Progressing", 20)}
     assert scene.history == history
-    assert scene.lost() == 0
+    assert scene.lost() == 0, scene.told()
     scene.world.cluster.kubectl("delete", "relayroute", scene.name, "-n", scene.namespace)
     yield younger.until(
         "the younger route in use", lambda: younger.condition("Accepted").get("status") == "True"
@@ -264,7 +264,7 @@ def returns_by_hand(scene: Scene) -> Script:
     yield from gets_no_more_calls(scene)
     assert scene.weight == 0
     assert {"Started", "ReturnedToStable"} <= scene.event_reasons()
-    assert scene.lost() == 0
+    assert scene.lost() == 0, scene.told()
     scene.figures.append(f"paused at {weight} %, then back to stable")
 
 

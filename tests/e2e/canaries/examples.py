@@ -65,7 +65,7 @@ def stays_at_ten_percent(scene: Scene) -> Script:
     scene.patch(canary={"percent": 0})
     yield scene.reaches("Stable")
     yield from gets_no_more_calls(scene)
-    assert scene.lost() == 0
+    assert scene.lost() == 0, scene.told()
     scene.figures.append(f"held at 10 % ({100 * share:.1f} % of the calls), back by percent: 0")
 
 
@@ -81,7 +81,7 @@ def climbs_the_playbook(scene: Scene) -> Script:
     assert sorted(set(weights)) == list(range(10, 101, 10)), weights
     assert weights == sorted(weights)
     assert "Baking" in {one.phase for one in seen}
-    assert scene.lost() == 0
+    assert scene.lost() == 0, scene.told()
     scene.figures.append(f"ten steps, baked, promoted in {time.monotonic() - began:.0f} s")
 
 
@@ -170,7 +170,7 @@ def is_copied_to_first(scene: Scene) -> Script:
     before = [one for one in scene.seen(since=0.0) if one.phase in ("Preflight", "Shadowing")]
     assert {one.weight for one in before} == {0}, before
     yield scene.weighs(30, seconds=180)
-    assert scene.lost() == 0
+    assert scene.lost() == 0, scene.told()
     scene.figures.append(
         f"{shown['compared']} copies compared, {shown['matched']} alike, 30 % after {time.monotonic() - began:.0f} s"
     )

@@ -241,5 +241,5 @@ def resumes(scene: Scene, before: int) -> Script:
     """A healthy canary that kept its weight without an operator climbs on with one."""
     yield scene.until("the climb to go on", lambda: scene.weight > before)
     assert scene.phase in ("Progressing", "Promoted", "Holding")
-    assert scene.lost() == 0
+    assert scene.lost() == 0, scene.told()
     scene.figures.append(f"stayed at {before} % without an operator, climbed on after")

@@ -148,12 +148,13 @@ class Scene:
         return self.world.fleet.requests(provider or self.name)
 
     def told(self) -> str:
-        """Returns what the status says, for messages."""
+        """Returns what the status and the application say, for messages."""
         ready = self.condition("Ready")
         analysis = self.status.get("analysis", {})
         return (
             f"{self.phase} {self.weight} %, {analysis.get('verdict')}/{analysis.get('reason')}: "
-            f"{analysis.get('message')}; Ready {ready.get('status')}/{ready.get('reason')}: {ready.get('message')}"
+            f"{analysis.get('message')}; Ready {ready.get('status')}/{ready.get('reason')}: {ready.get('message')}; "
+            f"calls: {self.world.crowd.totals().get(self.name)}"
         )
 
     # -- waiting ------------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def climbs_after_its_copies(scene: Scene) -> Script:
     assert {one.weight for one in scene.seen(since=0.0)} == {0, 40}
     assert {"Shadowing", "Started"} <= scene.event_reasons()
     yield scene.is_healthy()
-    assert scene.lost() == 0
+    assert scene.lost() == 0, scene.told()
     scene.figures.append(
         f"40 % after {shown['compared']} copies, {shown['matched']} of them alike; no call lost"
     )
@@ -43,7 +43,7 @@ def is_rolled_back_by_its_copies(scene: Scene) -> Script:
     cause = scene.cause
     yield from gets_no_more_calls(scene)
     assert {one.weight for one in scene.seen(since=0.0)} == {0}, "a bad canary had weight"
-    assert scene.lost() == 0
+    assert scene.lost() == 0, scene.told()
     assert {"Shadowing", "SloBreach"} <= scene.event_reasons()
     scene.figures.append(f"rolled back without weight: {cause}")
 
