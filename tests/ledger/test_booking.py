@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Table, select, text, update
+from sqlalchemy import Table, event, select, text, update
 from sqlalchemy.exc import DBAPIError
 from tests.ledger.conftest import Books
 from tests.unit.relay_contract.billing.records import NOON, closed, opened
 
 from relay_contract.billing.attempt_event import AttemptClosed, AttemptRecord
 from relay_contract.billing.token_buckets import BilledUnits, TokenBuckets
+from relay_ledger.store import partitions
 from relay_ledger.store.batch_booking import BatchBooking
 from relay_ledger.store.databases import reading, writing
 from relay_ledger.store.partitions import Partitions
@@ -295,6 +296,29 @@ def test_months_go_as_a_whole_and_their_sums_stay(books: Books) -> None:
     # a month that is gone is made again for what comes late
     late = closed(attempt_id="late", dispatched_at=days[0])
     assert books.ledger.book("uid-a", [late], books.prices, now=NOON).booked == 1
+
+
+def test_rows_of_old_months_go_some_at_a_time_and_are_looked_for_once_a_month(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On SQLite nobody else writes meanwhile; PostgreSQL drops a table."""
+    monkeypatch.setattr(partitions, "_AT_ONCE", 2)
+    old = NOON - 60 * 86_400 * 10**6
+    for number in range(5):
+        ids = {"attempt_id": f"call-{number}", "dispatched_at": old + number}
+        books.ledger.book("uid-a", [opened(**ids), closed(**ids)], books.prices, now=NOON)
+    books.ledger.book("uid-a", [closed()], books.prices, now=NOON)
+    commits: list[Any] = []
+    event.listen(books.engine, "commit", commits.append)
+    assert books.ledger.drop_before(NOON)
+    is_sqlite = books.engine.dialect.name == "sqlite"
+    assert len(commits) > 3 if is_sqlite else commits
+    assert list(months(books)) == [str(NOON)]
+    assert books.ledger.sums("uid-a", **EVER)["attempts"] == 6
+    statements: list[str] = []
+    event.listen(books.engine, "before_cursor_execute", lambda *told: statements.append(told[2]))
+    assert books.ledger.drop_before(NOON + 1) == []
+    assert not any("FROM events" in one for one in statements)
 
 
 def test_an_address_is_no_statement(books: Books) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from tests.ledger.conftest import Books
 from tests.ledger.ledger_process import LedgerProcess, operator_token, token_of
 from tests.unit.relay_contract.billing.records import closed
@@ -31,9 +32,10 @@ from relay_contract.billing.budget import (
 from relay_contract.billing.token_buckets import TokenBuckets
 from relay_ledger.booking.price_book import Assignment
 from relay_ledger.budgets.leasing import OutdatedAsk
-from relay_ledger.store.databases import open_database
+from relay_ledger.store.databases import open_database, reading
 from relay_ledger.store.ledger import Ledger
 from relay_ledger.store.limits.budget_store import BudgetStore
+from relay_ledger.store.tables import BUDGET_ALERTS, LIMIT_PODS
 
 SECOND = 10**6
 HOUR = 3600 * SECOND
@@ -213,6 +215,29 @@ def test_a_price_that_changes_does_not_change_what_was_spent_before(books: Books
     books.ledger.book("uid-a", stream, books.prices, now=NOON + HOUR)
     books.ledger.book("uid-a", attempts(1, at=NOON + SECOND), books.prices, now=NOON + HOUR)
     assert Pod(store, "a").ask(NOON + HOUR).base == 13 * CALL
+
+
+def test_what_pods_had_of_periods_long_ago_goes_and_no_alert_that_nobody_was_told_of(
+    books: Books,
+) -> None:
+    store = BudgetStore(books.engine)
+    store.put(budget(CALL), now=NOON)
+    long_ago = NOON - 100 * 24 * HOUR
+    for at in (long_ago, long_ago + 24 * HOUR, NOON):
+        books.ledger.book("uid-a", attempts(1, at=at), books.prices, now=at)
+        Pod(store, "a").ask(at)
+        told = [one for one in store.standings([], now=at).alerts if one.alert.threshold > 50]
+        store.told(told, now=at)
+    gone = books.ledger.drop_before(NOON - 40 * 24 * HOUR)
+    assert {"limit_pods", "budget_alerts"} <= set(gone)
+    with reading(books.engine) as connection:
+        pods = connection.execute(select(LIMIT_PODS.c.starts_at)).scalars().all()
+        alerts = connection.execute(
+            select(BUDGET_ALERTS.c.starts_at, BUDGET_ALERTS.c.told_at)
+        ).all()
+    assert set(pods) == {MIDNIGHT}
+    untold = [(long_ago - 12 * HOUR, 0), (long_ago + 12 * HOUR, 0), (MIDNIGHT, 0)]
+    assert sorted(map(tuple, alerts)) == [*untold, (MIDNIGHT, NOON), (MIDNIGHT, NOON)]
 
 
 def test_a_threshold_is_told_once_however_many_see_it(books: Books, address: str) -> None:

@@ -23,7 +23,8 @@ from relay_ledger.booking.posting import FIGURES
 from relay_ledger.booking.price_book import PriceBook
 from relay_ledger.store.batch_booking import BatchBooking, Receipt
 from relay_ledger.store.databases import reading, writing
-from relay_ledger.store.partitions import Partitions
+from relay_ledger.store.limits.ended_limits import forget_limits
+from relay_ledger.store.partitions import Partitions, first_of, month_of
 from relay_ledger.store.price_book_store import booking_by
 from relay_ledger.store.rows.quarantine import Quarantined
 from relay_ledger.store.tables import (
@@ -84,8 +85,13 @@ class Ledger:
         return swept
 
     def drop_before(self, cutoff: int) -> list[str]:
-        """Forgets the rows of months that end by then, of which only sums stay; returns the names of what went."""
-        return self._partitions.drop_before(cutoff)
+        """Forgets the rows of months that end by then, of which only sums stay, and what was leased and warned of in periods that ended before; returns the
+        names of what went.
+        """
+        return [
+            *self._partitions.drop_before(cutoff),
+            *forget_limits(self._engine, before=first_of(month_of(cutoff))),
+        ]
 
     def standing(self, tenant_uid: str | None = None) -> Standing:
         """Counts what there is, of one tenant or of all."""

@@ -1,15 +1,20 @@
-"""Months of the tables that grow: made before the first row of a month, gone as a whole when they are old enough."""
+"""Months of the tables that grow: made before the first row of a month, gone when they are old enough. PostgreSQL drops them as a whole.
+
+SQLite has no parts of a table: its rows go some at a time, so that nobody waits for longer than that takes with what it books or leases.
+"""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, delete, text
+from sqlalchemy import Connection, Engine, Table, delete, select, text, tuple_
 
-from relay_ledger.store.databases import is_sqlite, lock
-from relay_ledger.store.tables import METADATA, PARTITIONED
+from relay_ledger.store.databases import is_sqlite, lock, reading, writing
+from relay_ledger.store.tables import EVENTS, PARTITIONED, POSTINGS, TOOL_CALLS
 
 SECOND: Final = 1_000_000
+_AT_ONCE: Final = 1000
+"""Attempts or tool calls that go in one transaction."""
 Month = tuple[int, int]
 """Year and month of UTC."""
 
@@ -37,6 +42,7 @@ class Partitions:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._made: set[Month] = set()
+        self._dropped_before: Month | None = None
 
     def ensure(self, times: Iterable[int]) -> None:
         """Makes the months of these times, each in a transaction of its own, before rows come."""
@@ -53,14 +59,30 @@ class Partitions:
     def drop_before(self, cutoff: int) -> list[str]:
         """Drops the months that end by then; returns their names. What they summed up to stays."""
         self._made.clear()
+        if self._engine.dialect.name == "sqlite":
+            return self._delete_before(month_of(cutoff))
         with self._engine.begin() as connection:
-            if is_sqlite(connection):
-                return _delete_months(connection, first_of(month_of(cutoff)))
             lock(connection, "partitions")
             gone = [name for name in _names(connection) if _end(name) <= cutoff]
             for name in gone:
                 connection.execute(text(f"DROP TABLE {name}"))
             return gone
+
+    def _delete_before(self, month: Month) -> list[str]:
+        if month == self._dropped_before:
+            # looking for rows that are old enough is looking at every one
+            return []
+        gone: set[str] = set()
+        for table in (EVENTS, TOOL_CALLS):
+            for keys in _older(self._engine, table, first_of(month)):
+                with writing(self._engine) as connection:
+                    gone |= {
+                        one.name
+                        for one in (POSTINGS, table)
+                        if connection.execute(delete(one).where(_key(one).in_(keys))).rowcount
+                    }
+        self._dropped_before = month
+        return sorted(gone)
 
 
 def _creations(months: Iterable[Month]) -> Iterator[str]:
@@ -89,10 +111,26 @@ def _end(name: str) -> int:
     return first_of(_next((int(year), int(month))))
 
 
-def _delete_months(connection: Connection, cutoff: int) -> list[str]:
-    tables = [(METADATA.tables[name], at) for name, at in PARTITIONED.items()]
-    return [
-        table.name
-        for table, at in tables
-        if connection.execute(delete(table).where(table.c[at] < cutoff)).rowcount
-    ]
+def _key(table: Table) -> Any:
+    """Returns what an attempt or tool call is known by in each of these tables."""
+    return tuple_(table.c.tenant_uid, table.c.event_id)
+
+
+def _older(engine: Engine, table: Table, cutoff: int) -> Iterator[list[tuple[str, str]]]:
+    """Yields the keys of rows of before, some at a time, each once and in their order."""
+    after = ("", "")
+    is_older = table.c[PARTITIONED[table.name]] < cutoff
+    while True:
+        with reading(engine) as connection:
+            rows = connection.execute(
+                select(table.c.tenant_uid, table.c.event_id)
+                .where(is_older, _key(table) > after)
+                .distinct()
+                .order_by(table.c.tenant_uid, table.c.event_id)
+                .limit(_AT_ONCE)
+            ).all()
+        if not rows:
+            return
+        keys = [(row.tenant_uid, row.event_id) for row in rows]
+        after = keys[-1]
+        yield keys

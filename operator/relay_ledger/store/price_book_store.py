@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, func, insert, select
+from sqlalchemy import Connection, Engine, func, insert, select, text
 
 from relay_ledger.booking.price_book import Assigned, Assignment, Edition, PriceBook
 from relay_ledger.prices.price_file import read_price_list
@@ -16,6 +16,7 @@ from relay_ledger.store.rows.bulk_insert import insert_rows
 from relay_ledger.store.tables import ASSIGNMENTS, BOOKS, PRICE_LISTS
 
 _LOCK: Final = "prices"
+_PATIENCE_SECONDS: Final = 5
 _Result = TypeVar("_Result")
 
 
@@ -153,8 +154,10 @@ class PriceBookStore:
 
 
 def lock_prices(connection: Connection) -> None:
-    """Waits until nobody else changes prices, up to the end of this transaction."""
+    """Waits until nobody else changes prices or books by them, up to the end of this transaction."""
     if not is_sqlite(connection):
+        # all bookings wait behind this wait: one that hangs is not to stop the others for long
+        connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE_SECONDS}s'"))
         lock(connection, _LOCK)
 
 

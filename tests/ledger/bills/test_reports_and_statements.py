@@ -596,3 +596,21 @@ def test_others_book_while_a_statement_is_read_and_what_they_book_is_in_it(
     (march,) = statements.statements("uid-a", MARCH, now=due)
     assert (march.state, march.total_pico) == ("final", 2 * 4_200 * 10**6)
     assert [line.requests for line in march.lines] == [2]
+
+
+def test_who_has_statements_is_found_without_a_look_at_every_sum(
+    books: Books, statements: StatementStore
+) -> None:
+    for uid in ("uid-a", "uid-c"):
+        book(books, used("one", "2026-03-01", tenant_uid=uid), tenant=uid)
+    ContractStore(books.engine).put("uid-b", Terms(), now=1)
+    asked: list[tuple[str, Any]] = []
+    event.listen(
+        books.engine, "before_cursor_execute", lambda *told: asked.append((told[2], told[3]))
+    )
+    assert statements.tenants() == ["uid-a", "uid-b", "uid-c"]
+    if books.engine.dialect.name == "sqlite":
+        with books.engine.connect() as connection:
+            for statement, values in [one for one in asked if "FROM sums" in one[0]]:
+                plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+                assert not any("SCAN" in row[3] for row in plan), plan

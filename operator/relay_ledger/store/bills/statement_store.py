@@ -60,13 +60,15 @@ class StatementStore:
         self._grace = grace
 
     def tenants(self) -> list[str]:
-        """Returns the UIDs of all that have terms or use."""
+        """Returns the UIDs of all that have terms or use: each by a look into an index, for the sums of all are a hundred million rows."""
+        found: set[str] = set()
         with reading(self._engine) as connection:
-            found = {
-                row.tenant_uid
-                for table in (TERMS, SUMS)
-                for row in connection.execute(select(table.c.tenant_uid).distinct())
-            }
+            for table in (TERMS, SUMS):
+                first = select(func.min(table.c.tenant_uid))
+                uid = connection.execute(first).scalar()
+                while uid is not None:
+                    found.add(uid)
+                    uid = connection.execute(first.where(table.c.tenant_uid > uid)).scalar()
         return sorted(found)
 
     def statements(self, tenant_uid: str, month: Month, *, now: int) -> list[Statement]:
