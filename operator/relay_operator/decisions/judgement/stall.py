@@ -51,14 +51,16 @@ class _Mark:
 class StallWatch:
     """The starts of the last hour, with their times; begins anew with each life of the operator.
 
-    known_seconds is how long the canary's attempts took when that was last known, 0 before: it stays known through hours without
-    any, and status keeps it.
+    known_seconds is how long the canary's attempts took when that was last known, and before that for how long stable's are under way
+    at least, 0 where nothing is known: it stays known through hours without any, and status keeps it.
     """
 
     __slots__ = (
+        "_began_at",
         "_canary_pace",
         "_far_marks",
         "_finished_at",
+        "_half_ended",
         "_left_over",
         "_marks",
         "_now",
@@ -83,7 +85,9 @@ class StallWatch:
         self._started_at_finish = self._open_at_finish = 0.0
         self._stable_finished = self._stable_cancelled = 0.0
         # under way before the first tick: of an earlier run, which is not this one's fault
-        self._left_over = 0.0
+        self._left_over = self._began_at = 0.0
+        # so many of stable's have ended once half of those have that were under way then
+        self._half_ended = 0.0
         self.known_seconds = 0.0
 
     def tick(self, increments: Increments) -> Stalled | None:
@@ -95,7 +99,11 @@ class StallWatch:
         self._stable_started += stable.started
         self._stable_ended += stable.finished + stable.cancelled
         if not self._finished_at:
+            self._began_at = now
             self._left_over = canary.under_way
+            # too few say nothing
+            enough = stable.under_way >= FEWEST_ATTEMPTS
+            self._half_ended = self._stable_ended + stable.under_way / 2 if enough else 0.0
         self._left_over = min(self._left_over, canary.under_way)
         self._take_pace(increments)
         if canary.finished > 0 or not self._finished_at or self._was_unseen(increments):
@@ -125,7 +133,19 @@ class StallWatch:
         for pace, side in ((self._canary_pace, canary), (self._stable_pace, stable)):
             # those that their clients left tell how patient these are, and may have hung
             pace.tick(increments.seconds, ended=side.finished, under_way=side.under_way)
-        self.known_seconds = self._canary_pace.mean or self.known_seconds
+        mean = self._canary_pace.mean
+        if mean is not None:
+            self.known_seconds = mean
+        elif self._is_stable_slow:
+            self.known_seconds = max(self.known_seconds, increments.now - self._began_at)
+
+    @property
+    def _is_stable_slow(self) -> bool:
+        """Tells whether most of stable's attempts that were under way before the first tick are so still.
+
+        A canary that gets all calls in one step has no other measure: stable begins none any more.
+        """
+        return self._stable_ended < self._half_ended
 
     def _mark(self, now: float) -> None:
         marks, far = self._marks, self._far_marks

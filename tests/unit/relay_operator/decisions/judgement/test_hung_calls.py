@@ -1,5 +1,7 @@
 """Calls that do not end are told from calls that take long by how often calls of that canary usually end."""
 
+import pytest
+
 from relay_operator.decisions.analysis.increments import Increments, SideIncrements
 from relay_operator.decisions.judgement.stall import Stalled, StallWatch
 
@@ -76,6 +78,23 @@ def test_a_canary_that_hangs_is_found_also_where_calls_take_long() -> None:
     found = stalled(canary, stable, until=3000)
     assert found is not None
     assert 1700 + 3 * 200 <= found[0] <= 1700 + 3 * 200 + 90
+
+
+@pytest.mark.parametrize("seconds", [45.0, 90.0, 200.0, 600.0])
+def test_long_calls_of_a_canary_that_gets_all_in_one_step_are_no_stall(seconds: float) -> None:
+    stable: list[Call] = [(-3.0 * number, seconds) for number in range(int(seconds / 3))]
+    canary: list[Call] = [(3.0 * number + 1, seconds) for number in range(400)]
+    assert stalled(canary, stable, until=1200) is None
+
+
+def test_a_canary_that_gets_all_in_one_step_and_hangs_is_found_by_what_stable_had_under_way() -> (
+    None
+):
+    stable: list[Call] = [(-3.0 * number, 45.0) for number in range(15)]
+    hung: list[Call] = [(3.0 * number + 1, 1e6) for number in range(400)]
+    found = stalled(hung, stable, until=1200)
+    assert found is not None
+    assert 150 <= found[0] <= 310
 
 
 def test_long_calls_after_hours_without_any_are_known_to_take_long() -> None:
