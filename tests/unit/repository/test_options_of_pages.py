@@ -1,4 +1,4 @@
-"""What pages and alerts tell a reader to set or to type is there: values of the chart, commands of the ledger and their options."""
+"""What pages and alerts tell a reader to set or to type is there: values of the chart, commands and their options."""
 
 import argparse
 import re
@@ -12,6 +12,7 @@ from tests.pages import blocks
 from tests.pages.blocks import ROOT
 from tests.unit.repository.test_words_of_pages import FIELDS
 
+from kubectl_relay.arguments import parser as plugin_parser
 from relay_ledger.commands.command_line import parser as ledger_parser
 
 TEMPLATES: Final = ROOT / "charts/relay-operator/templates"
@@ -72,36 +73,63 @@ def commands(parser: argparse.ArgumentParser, above: str = "") -> Iterator[tuple
                 yield from commands(inner, f"{above} {name}".strip())
 
 
-OPTIONS: Final = dict(commands(ledger_parser()))
+PROGRAMS: Final = {
+    "relay-ledger": dict(commands(ledger_parser())),
+    "kubectl relay": dict(commands(plugin_parser("0"))),
+}
 
 
-def typed(path: Path) -> Iterator[list[str]]:
-    """Yields what a text has a reader type after relay-ledger, word by word, up to the end of that command; of a page in code type."""
+def typed(path: Path, program: str) -> Iterator[list[str]]:
+    """Yields what a text has a reader type after a program's name, word by word, up to that command's end; of a page in code type."""
     text = path.read_text()
-    fenced = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    # the pages of the ledger give its long command a name
+    fenced = re.sub(
+        r"^ledger ",
+        "relay-ledger ",
+        "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)),
+        flags=re.MULTILINE,
+    )
     inline = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
-    lines = [line for block in fenced for line in block.splitlines()]
-    for snippet in (*lines, *inline) if path.suffix == ".md" else text.splitlines():
-        for found in re.findall(r"(?:relay-ledger|^ledger) ([^|<>;:#\n\"`]*)", snippet):
+    code = [*fenced.splitlines(), *(" ".join(one.split()) for one in inline)]
+    for snippet in code if path.suffix == ".md" else text.splitlines():
+        for found in re.findall(rf"\b{program} ([^|<>;:#\n\"`]*)", snippet):
             yield found.split()
 
 
-def wrong_in(words: list[str]) -> list[str]:
-    """Returns what of these words no command of the ledger has."""
+def wrong_in(words: list[str], options: dict[str, set[str]]) -> list[str]:
+    """Returns what of these words no command of a program has."""
     command = ""
-    while words and f"{command} {words[0]}".strip() in OPTIONS:
+    while words and f"{command} {words[0]}".strip() in options:
         command = f"{command} {words.pop(0)}".strip()
     asked = {re.sub(r"[^a-z-].*", "", word) for word in words if word.startswith("--")}
-    if not command and words and re.fullmatch(r"[a-z-]+", words[0]) and words[0] not in OPTIONS[""]:
+    if not command and words and re.fullmatch(r"[a-z-]+", words[0]) and words[0] not in options[""]:
         return [words[0]]
-    return sorted(f"{command} {one}" for one in asked - OPTIONS[command] - {"--help"})
+    return sorted(f"{command} {one}" for one in asked - options[command] - {"--help"})
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in TEXTS if "relay-ledger " in (ROOT / page).read_text()]
+    ("page", "program"),
+    [
+        (page, name)
+        for page in TEXTS
+        for name in PROGRAMS
+        if f"{name} " in (ROOT / page).read_text()
+    ],
 )
-def test_every_command_of_the_ledger_that_is_named_has_these_options(page: str) -> None:
-    assert [one for words in typed(ROOT / page) for one in wrong_in(words)] == []
+def test_every_command_that_is_named_has_these_options(page: str, program: str) -> None:
+    options = PROGRAMS[program]
+    assert [one for words in typed(ROOT / page, program) for one in wrong_in(words, options)] == []
+
+
+def test_commands_with_options_are_named_on_the_pages() -> None:
+    for program, options in PROGRAMS.items():
+        named = [words for page in PAGES for words in typed(ROOT / page, program)]
+        assert len([words for words in named if words and words[0] in options]) >= 10, program
+        assert any(word.startswith("--") for words in named for word in words)
+    assert wrong_in(["report", "--mouth", "2026-10"], PROGRAMS["relay-ledger"]) == [
+        "report --mouth"
+    ]
+    assert wrong_in(["repotr"], PROGRAMS["relay-ledger"]) == ["repotr"]
 
 
 @pytest.mark.parametrize("page", ["docs/how-to/bills.md", "docs/how-to/ledger.md"])
@@ -109,4 +137,5 @@ def test_every_option_on_the_pages_of_the_ledger_is_one_of_its_commands(page: st
     text = re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.DOTALL)
     alone = set(re.findall(r"`(--[a-z-]+)", text))
     assert len(alone) > 3
-    assert alone - {option for options in OPTIONS.values() for option in options} == set()
+    known = {option for options in PROGRAMS["relay-ledger"].values() for option in options}
+    assert alone - known == set()
