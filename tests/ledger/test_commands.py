@@ -150,3 +150,25 @@ def test_a_rate_that_is_none_is_refused_in_a_sentence(
 ) -> None:
     code, _, said = shell.run(address, "rates", "CNY", rate, "--from", "2026-10-31")
     assert (code, "a rate is above 0, and at most 1000000000" in said) == (1, True), said
+
+
+def test_a_list_that_changes_the_past_says_so_and_what_to_run(
+    books: Books, address: str, tmp_path: Path, shell: Shell
+) -> None:
+    path = tmp_path / "costs.yaml"
+
+    def load(content: str) -> str:
+        path.write_text(content)
+        code, _, said = shell.run(address, "prices", "load", str(path))
+        assert code == 0
+        return said
+
+    assert load(COSTS) == ""
+    told = load(COSTS.replace("'2'", "'3'"))
+    assert "other prices than before of gpt-4.1, from the beginning" in told
+    assert "`relay-ledger prices reprice`" in told
+    # a price from a day to come changes nothing of the past
+    dated = COSTS.replace("'2'", "'3'").replace(
+        "- models: [gpt-4.1]", "- models: [gpt-4.1]\n  until: 2999-01-01"
+    )
+    assert load(dated) == ""

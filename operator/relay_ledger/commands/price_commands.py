@@ -11,6 +11,8 @@ from sqlalchemy import Engine
 
 from relay_ledger.booking.price_book import Assignment
 from relay_ledger.money.amounts import usd_text
+from relay_ledger.periods.zones import utc_text
+from relay_ledger.prices.back_dating import BackDated, back_dated
 from relay_ledger.prices.price_file import read_price_list, write_price_list
 from relay_ledger.prices.price_list import InvalidPrices, PriceList
 from relay_ledger.prices.price_objects import price_list_object, provider_object
@@ -20,6 +22,7 @@ from relay_ledger.store.repricing import Repricing
 from relay_ledger.store.schema import upgrade
 
 SECOND: Final = 1_000_000
+_MOST_TOLD: Final = 10
 
 
 def moment(value: str) -> int:
@@ -142,8 +145,12 @@ def _run(options: argparse.Namespace, engine: Engine) -> None:
         case "load":
             for path in options.files:
                 _read(path)
+            former = store.book().lists
             for path in options.files:
-                sys.stdout.write(f"{path}: {store.load(_text(path), now=now).version}\n")
+                prices = store.load(_text(path), now=now)
+                sys.stdout.write(f"{path}: {prices.version}\n")
+                if prices.name in former:
+                    _tell_of_past(back_dated(former[prices.name], prices, now=now))
         case "assign":
             assignment = Assignment(
                 options.account, options.subject, options.start, options.list_name
@@ -159,6 +166,19 @@ def _run(options: argparse.Namespace, engine: Engine) -> None:
                 )
             what = "booked" if options.commit else "dry run, nothing is booked"
             sys.stdout.write(f"{len(changes)} tenants; {what}\n")
+
+
+def _tell_of_past(changed: BackDated | None) -> None:
+    """Says what a list changes of a time that has passed, and keeps as it is booked."""
+    if changed is None:
+        return
+    shown = ", ".join(changed.models[:_MOST_TOLD])
+    others = len(changed.models) - _MOST_TOLD
+    named = f"{shown} and {others} more" if others > 0 else shown
+    since = "from the beginning" if changed.since is None else f"since {utc_text(changed.since)}"
+    sys.stderr.write(
+        f"relay-ledger: it has other prices than before of {named}, {since}: what is booked keeps its own until `relay-ledger prices reprice`\n"
+    )
 
 
 def _read(path: Path) -> PriceList:
