@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,16 @@ def rendered(*sets: str, name: str = "relay-operator", space: str = "relay-syste
     done = subprocess.run([*command, *values], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [one for one in yaml.safe_load_all(done.stdout) if one]
+
+
+def notes(*sets: str, name: str) -> str:
+    """Returns what helm tells who installs a release; it needs no cluster for that."""
+    values = [part for one in sets for part in ("--set-json", one)]
+    command = [str(provider.find().helm), "install", name, str(CHART), "--dry-run=client"]
+    more = ["--namespace", "relay-system", "--kubeconfig", "/nowhere", *values]
+    done = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("NOTES:\n")[2]
 
 
 def hook_of(one: Object) -> str:
@@ -82,6 +93,20 @@ def test_every_name_that_helm_takes_gives_names_that_kubernetes_takes(
             assert len(label) <= 63
     assert the(objects, "Deployment", called)
     assert environment_of(objects, called)["OPERATOR_SERVICE_ACCOUNT"] == called
+
+
+@pytest.mark.parametrize("ledger", ["false", "true"])
+def test_the_notes_name_what_the_release_has(ledger: str) -> None:
+    values = (f"ledger.enabled={ledger}", "podMonitors.enabled=true")
+    objects = rendered(*values, name="my.release")
+    text = notes(*values, name="my.release")
+    has = {
+        kind: {one["metadata"]["name"] for one in objects if one["kind"] == kind}
+        for kind in ("Deployment", "PodMonitor")
+    }
+    assert set(re.findall(r"\bdeploy(?:ment)?/(\S+)", text)) == has["Deployment"]
+    [line] = re.findall(r"^PodMonitors (.+) tell", text, re.MULTILINE)
+    assert set(re.split(", | and ", line)) == has["PodMonitor"]
 
 
 def environment_of(objects: list[Object], name: str) -> Object:
