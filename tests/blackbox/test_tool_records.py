@@ -17,7 +17,10 @@ from relay_contract.tools.manifest import ToolLimit, revision
 
 
 def records(relay: Relay, count: int) -> list[dict[str, Any]]:
-    """Returns the records that the relay wrote, once there are that many."""
+    """Returns the records that the relay wrote in the order of their ends, once there are that many.
+
+    Each worker writes what it has gathered for a tenth of a second, so the log itself has another order.
+    """
 
     def found() -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in relay.output().splitlines() if line[:1] == "{"]
@@ -25,7 +28,7 @@ def records(relay: Relay, count: int) -> list[dict[str, Any]]:
 
     written = eventually(found, lambda lines: len(lines) >= count, what=f"{count} records")
     assert len(written) == count
-    return written
+    return sorted(written, key=lambda line: float(line["ts"]))
 
 
 def test_each_call_has_one_record_of_how_it_ended(

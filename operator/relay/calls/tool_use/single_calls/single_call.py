@@ -107,11 +107,15 @@ class SingleCall(AnswerReader):
         # a state that is told again has to be good for some time yet
         seconds = LIFETIME_SECONDS // 2 if outcome == "input_required" else MAX_REMEMBERED_SECONDS
         is_kept = len(text) <= MAX_ANSWER_BYTES
-        self._end("answered", Answer(status, text, seconds) if is_kept else None)
-        if self._reader is not None:
-            self._reader.answered(status, text, outcome)
-        else:
-            self._end_alone(outcome, len(text.encode()))
+        self._let_go()
+        try:
+            # booked first: an answer that is told again must not be one that no book knows
+            if self._reader is not None:
+                self._reader.answered(status, text, outcome)
+            else:
+                self._end_alone(outcome, len(text.encode()))
+        finally:
+            self._ticket.end("answered", Answer(status, text, seconds) if is_kept else None)
 
     def failed(self, error: ProtocolError) -> None:
         self._end_as_far_as_known()
@@ -143,13 +147,16 @@ class SingleCall(AnswerReader):
         call = self._call
         self._end("unsent" if call is not None and not call.may_have_run else "unknown")
 
-    def _end(self, how: End, answer: Answer | None = None) -> None:
+    def _end(self, how: End) -> None:
+        self._let_go()
+        self._ticket.end(how)
+
+    def _let_go(self) -> None:
         # it refers to us: let go, or only the collector could free its text
         self._call = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._ticket.end(how, answer)
 
     def _end_alone(self, outcome: ToolOutcome, answer_bytes: int = 0) -> None:
         """Books a call that nobody else does any more, if it is not, and frees its seat."""
