@@ -13,8 +13,8 @@ MAX_HELD_BYTES: Final = 4 * 1024 * 1024
 """An event that is longer is not passed on, nor an answer in one document."""
 ANSWER_BOUNDS: Final = Bounds(size=MAX_HELD_BYTES, depth=128, brackets=128 * 1024)
 
-_MARKS: Final = (b"tool", b"_call", b"mcp", b"output_item", b'"output"')
-"""One of them stands in whatever calls a tool, in chat completions or the Responses API."""
+_MARKS: Final = (b"tool", b"_call", b"mcp", b"output_item", b'"output"', b"partial_json")
+"""One of them stands in whatever calls a tool, in chat completions, the Responses API or Anthropic's."""
 _ESCAPED_LETTER: Final = re.compile(rb"\\u00(?:5[fF]|[67])")
 """Letters that no encoder escapes, and that could spell a mark otherwise."""
 _BLANK_LINE: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")

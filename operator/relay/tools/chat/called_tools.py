@@ -15,8 +15,18 @@ _OTHER_ITEMS: Final = (
 _ARGUMENTS: Final = ("function_call_arguments", "custom_tool_call_input")
 """Events of the Responses API, by the second part of their names, that bring the arguments of a call by name."""
 _ARGUMENT_KEYS: Final = ("arguments", "input")
-_CALLING_BLOCK: Final = "tool_use"
-"""The type of a block of content that calls a tool by its name (Anthropic); what only ends so runs at the provider."""
+_CALLING_BLOCKS: Final = ("tool_use", *_NAMED_CALLS, "tool_call")
+"""Types of blocks of content that call a tool by its name: Anthropic's, and those that some gateways and clients write an item or a call as."""
+_CALLING_WORDS: Final = ("tool_use", "_call")
+"""One of them stands in the type of every block that calls something: at its provider, if it is none of those by name."""
+_TOLD_WORDS: Final = ("_output", "_result")
+"""Ends of the types of blocks that only tell what came of a call."""
+_BLOCKS_UNDER: Final = ("content_block", "part")
+"""Where an event brings a block by itself, in Anthropic's API and in the Responses API."""
+_PARTS_UNDER: Final = ("delta", "message")
+"""Where an event or a choice brings a message, or a piece of one."""
+_NO_CHOICE: Final = -1
+"""Stands for the number of the choice where there are none."""
 _LEGACY: Final = -1
 """Stands for the number of the one call in `function_call`."""
 
@@ -27,12 +37,13 @@ class CalledTools:
     denied is what the first call that is not granted names itself, empty as long as there is none, or where nobody can tell what is called.
     """
 
-    __slots__ = ("_items", "_names", "_policy", "denied")
+    __slots__ = ("_blocks", "_items", "_names", "_policy", "denied")
 
     def __init__(self, policy: ChatPolicy) -> None:
         self._policy = policy
         self._names: dict[tuple[int, int], str] = {}
         self._items: set[object] = set()
+        self._blocks: set[object] = set()
         self.denied = ""
 
     def permits(self, payload: dict[str, Any], event: str = "") -> bool:
@@ -40,7 +51,7 @@ class CalledTools:
         choices = payload.get("choices")
         if choices is not None and not self._permits_choices(choices):
             return False
-        if not self._permits_blocks(payload):
+        if not self._permits_parts(payload, _NO_CHOICE) or not self._permits_input(payload):
             return False
         for kind in (payload.get("type"), event):
             if isinstance(kind, str) and not self._permits_event(kind, payload):
@@ -61,27 +72,44 @@ class CalledTools:
         for place, choice in enumerate(choices):
             if not isinstance(choice, dict):
                 return False
-            number = _number(choice, place)
-            for part in (choice, choice.get("delta"), choice.get("message")):
-                if isinstance(part, dict) and not (
-                    self._permits_calls(part, number) and self._permits_blocks(part)
-                ):
+            if not self._permits_parts(choice, _number(choice, place)):
+                return False
+        return True
+
+    def _permits_parts(self, holder: dict[str, Any], choice: int) -> bool:
+        """Judges what calls there are in this, and in the messages inside it."""
+        parts: list[object] = [holder]
+        while parts:
+            part = parts.pop()
+            if isinstance(part, dict):
+                if not self._permits_calls(part, choice) or not self._permits_blocks(part):
                     return False
+                parts += [part.get(name) for name in _PARTS_UNDER]
         return True
 
     def _permits_blocks(self, part: dict[str, Any]) -> bool:
         """Judges blocks of content: gateways to Anthropic's API pass some on as they come."""
-        content, begun = part.get("content"), part.get("content_block")
+        content = part.get("content")
         blocks = content if isinstance(content, list) else [content]
-        return all(self._permits_block(block) for block in (*blocks, begun))
+        return all(self._permits_block(block, place) for place, block in enumerate(blocks)) and all(
+            self._permits_block(part.get(name), part.get("index")) for name in _BLOCKS_UNDER
+        )
 
-    def _permits_block(self, block: object) -> bool:
+    def _permits_block(self, block: object, place: object) -> bool:
         kind = block.get("type") if isinstance(block, dict) else None
-        if not isinstance(block, dict) or not isinstance(kind, str) or _CALLING_BLOCK not in kind:
+        if not isinstance(block, dict) or not isinstance(kind, str) or not _calls(kind):
             return True
-        if kind == _CALLING_BLOCK and self._policy.permits(block.get("name")):
+        if kind not in _CALLING_BLOCKS or not self._policy.permits(block.get("name")):
+            return self._deny(label(block))
+        self._blocks.update(_places(None, place))
+        return True
+
+    def _permits_input(self, payload: dict[str, Any]) -> bool:
+        """Judges a piece of the arguments of a call that a block began."""
+        delta = payload.get("delta")
+        if not isinstance(delta, dict) or not delta.get("partial_json"):
             return True
-        return self._deny(label(block))
+        return not self._blocks.isdisjoint(_places(None, payload.get("index")))
 
     def _permits_calls(self, part: dict[str, Any], choice: int) -> bool:
         legacy = part.get("function_call")
@@ -126,6 +154,9 @@ class CalledTools:
             return True
         subject = kind.split(".")[1]
         if subject in _ARGUMENTS:
+            name = payload.get("name")
+            if name is not None and not self._policy.permits(name):
+                return self._deny(label(payload))
             return not self._items.isdisjoint(
                 _places(payload.get("item_id"), payload.get("output_index"))
             )
@@ -149,7 +180,7 @@ class CalledTools:
             return False
         kind = item.get("type")
         if kind in _OTHER_ITEMS:
-            return self._permits_blocks(item)
+            return self._permits_parts(item, _NO_CHOICE)
         if kind not in _NAMED_CALLS or not self._policy.permits(item.get("name")):
             return self._deny(label(item))
         self._items.update(_places(item.get("id"), place))
@@ -159,6 +190,11 @@ class CalledTools:
         """Notes what is called; returns that it may not be."""
         self.denied = name
         return False
+
+
+def _calls(kind: str) -> bool:
+    """Returns whether a block of this type calls something."""
+    return not kind.endswith(_TOLD_WORDS) and any(word in kind for word in _CALLING_WORDS)
 
 
 def _follows(call: dict[str, Any], name: str, known: str) -> bool:

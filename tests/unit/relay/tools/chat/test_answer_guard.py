@@ -44,6 +44,16 @@ def block(name: str, kind: str = "tool_use") -> dict[str, Any]:
     return {"type": kind, "id": "b1", "name": name, "input": {"a": SECRET}}
 
 
+def begun(*blocks: dict[str, Any]) -> dict[str, Any]:
+    message = {"type": "message", "role": "assistant", "content": [*blocks]}
+    return {"type": "message_start", "message": message}
+
+
+def argument(said: str, index: int = 0) -> dict[str, Any]:
+    delta = {"type": "input_json_delta", "partial_json": said}
+    return {"type": "content_block_delta", "index": index, "delta": delta}
+
+
 def added(one: dict[str, Any], place: int = 0) -> dict[str, Any]:
     return {"type": "response.output_item.added", "output_index": place, "item": one}
 
@@ -66,11 +76,23 @@ PERMITTED_STREAMS: dict[str, list[dict[str, Any]]] = {
     "a custom tool": [delta({"index": 0, "type": "custom", "custom": {"name": "mail__send", "input": "hi"}})],
     "a call of old": [delta(function_call={"name": "read_invoice", "arguments": ""}), delta(function_call={"arguments": "{}"})],
     "a block": [{"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "name": "read_invoice", "input": {}}}],
+    "a block in pieces": [
+        {"type": "message_start", "message": {"type": "message", "role": "assistant", "content": []}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_start", "index": 1, "content_block": {"type": "tool_use", "name": "read_invoice", "input": {}}},
+        argument('{"a"', 1),
+        argument(":1}", 1),
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}},
+    ],
+    "a message that begins with its block": [begun({"type": "tool_use", "name": "read_invoice", "input": {}}), argument("{}")],
+    "a block that only tells": [{"type": "content_block_start", "index": 0, "content_block": {"type": "function_call_output", "output": "x"}}],
+    "parts of words": [{"type": "response.content_part.added", "part": {"type": "output_text", "text": "tool_use"}}],
     "blocks of words": [delta(content=[{"type": "text", "text": "tool_use"}, "tool", {"type": 7}])],
     "a response": [
         {"type": "response.created", "response": {"id": "r", "tools": [{"type": "function", "name": "read_invoice"}], "output": []}},
         added(item("read_invoice")),
         {"type": "response.function_call_arguments.delta", "item_id": "i1", "output_index": 0, "delta": "{"},
+        {"type": "response.function_call_arguments.done", "item_id": "i1", "output_index": 0, "name": "read_invoice", "arguments": "{}"},
         {"type": "response.output_item.done", "output_index": 0, "item": item("read_invoice", arguments="{}")},
         added({"type": "reasoning", "summary": []}, 1),
         {"type": "response.completed", "response": {"output": [item("read_invoice"), {"type": "message", "content": []}]}},
@@ -114,6 +136,23 @@ DENIED_EVENTS: dict[str, list[dict[str, Any]]] = {
     "a block": [{"type": "content_block_start", "index": 0, "content_block": block("pay")}],
     "a block in a delta": [delta(content=[block("pay")])],
     "a block that its provider runs": [{"type": "content_block_start", "content_block": block("read_invoice", "server_tool_use")}],
+    "a block with which a message begins": [begun(block("pay"))],
+    "a block of its provider's with which a message begins": [begun({"type": "text", "text": ""}, block("search", "server_tool_use"))],
+    "a block in a part": [{"type": "response.content_part.added", "item_id": "i1", "output_index": 0, "content_index": 0, "part": block("pay")}],
+    "a block in a part that is done": [{"type": "response.content_part.done", "part": block("pay")}],
+    "an item in a part": [{"type": "response.content_part.added", "part": item("pay", arguments=SECRET)}],
+    "a hosted item in a part": [{"type": "response.content_part.added", "part": {"type": "web_search_call", "action": SECRET}}],
+    "an item in a message's content": [delta(content=[item("pay", arguments=SECRET)])],
+    "a call in a message's content": [delta(content=[{"type": "tool_call", "name": "pay", "args": SECRET}])],
+    "a call with which a message begins": [{"type": "message_start", "message": {"tool_calls": [piece("pay", SECRET)]}}],
+    "a call in a delta of no choice": [{"type": "tool-call-start", "delta": {"message": {"tool_calls": {"function": {"name": "pay", "arguments": SECRET}}}}}],
+    "a call of no choice": [{"tool_calls": [piece("pay", SECRET)]}],
+    "arguments of no block": [argument(SECRET)],
+    "arguments of another block": [{"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "name": "read_invoice"}}, argument(SECRET, 1)],
+    "arguments that name another call": [
+        added(item("read_invoice")),
+        {"type": "response.function_call_arguments.done", "item_id": "i1", "output_index": 0, "name": "pay", "arguments": SECRET},
+    ],
     "an event of a hosted tool": [{"type": "response.code_interpreter_call_code.delta", "delta": SECRET}],
     "a connector's tools": [{"type": "response.mcp_list_tools.completed", "item_id": SECRET}],
     "the whole response at its end": [{"type": "response.completed", "response": {"output": [item("pay", arguments=SECRET)]}}],
@@ -215,6 +254,9 @@ def test_a_document_that_calls_what_is_granted_passes(body: bytes) -> None:
         json.dumps({"type": "message", "content": [block("pay")]}).encode(),
         json.dumps({"output": [{"type": "message", "content": [block("pay")]}]}).encode(),
         json.dumps({"output": [item("pay")]}).encode(),
+        json.dumps({"output": [{"type": "message", "content": [item("pay")]}]}).encode(),
+        json.dumps({"message": {"role": "assistant", "tool_calls": [piece("pay")]}}).encode(),
+        json.dumps({"output": [{"type": "message", "tool_calls": [piece("pay")]}]}).encode(),
         json.dumps({"output": [{"type": "file_search_call", "queries": []}]}).encode(),
         json.dumps({"output": {"type": "function_call"}}).encode(),
         json.dumps({"output": [None]}).encode(),
@@ -227,6 +269,15 @@ def test_a_document_that_calls_what_is_granted_passes(body: bytes) -> None:
 )
 def test_a_document_that_calls_anything_else_does_not(body: bytes) -> None:
     assert document_of(body) == (b"", True)
+
+
+def test_messages_that_stand_in_each_other_are_all_judged() -> None:
+    guard, deep = AnswerGuard(HIDING), 200
+    # without blanks, which is what can be read to that depth
+    call = json.dumps({"tool_calls": [piece("pay")]}, separators=(",", ":")).encode()
+    guard.keep(b'{"message":' * deep + call + b"}" * deep)
+    assert guard.document() == b""
+    assert guard.denied == "pay"
 
 
 @pytest.mark.parametrize("words", [b"x", b"bWNwmcptool", b' \\"tool_calls\\": [1] '])
