@@ -447,6 +447,9 @@ class Supervisor:
             os.kill(worker.pid, signal.SIGKILL)
 
     def _ended(self, worker: WorkerHandle, code: int) -> None:
+        if worker.channel is not None:
+            # later it would be taken for what the next worker of this number says
+            worker.channel.take_rest()
         del self._workers[worker.number]
         self.open_breakers.forget(worker.number)
         self.quota_use.forget(worker.number)
@@ -498,6 +501,9 @@ class Supervisor:
     async def _connect(self, worker: WorkerHandle, control: socket.socket) -> None:
         channel = WorkerChannel(lambda message: self._received(worker, message), lambda: None)
         await self._loop.create_connection(lambda: channel, sock=control)
+        if self._workers.get(worker.number) is not worker:
+            channel.close()
+            return
         worker.channel = channel
         self._send_serving(worker)
         self._send_document(worker)
@@ -543,6 +549,8 @@ class Supervisor:
                 other.channel.send("tripped", **fields)
 
     def _received(self, worker: WorkerHandle, message: Message) -> None:
+        if self._workers.get(worker.number) is not worker:
+            return
         worker.heard_at = time.monotonic()
         match message["kind"]:
             case "listening":

@@ -17,6 +17,8 @@ to supervisor  listening {name}   in_force {digest, generation}   metrics {id, r
 """
 
 import asyncio
+import contextlib
+import os
 import struct
 from collections.abc import Callable
 from typing import Any, Final, cast
@@ -24,6 +26,7 @@ from typing import Any, Final, cast
 import orjson
 
 _LENGTH: Final = struct.Struct(">I")
+_READ_BYTES: Final = 64 * 1024
 
 Message = dict[str, Any]
 
@@ -50,6 +53,16 @@ class WorkerChannel(asyncio.Protocol):
             message = bytes(self._buffer[_LENGTH.size : end])
             del self._buffer[:end]
             self._received(orjson.loads(message))
+
+    def take_rest(self) -> None:
+        """Takes in at once what the other end had sent before it was gone."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        descriptor = transport.get_extra_info("socket").fileno()
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            while data := os.read(descriptor, _READ_BYTES):
+                self.data_received(data)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lost()

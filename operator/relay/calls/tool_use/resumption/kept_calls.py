@@ -283,7 +283,8 @@ class KeptCalls:
         # calls of other workers that requests here tell of
         self._lent: dict[str, tuple[CallHolder, int]] = {}
         self._claims: dict[int, _Claim] = {}
-        self._questions = 0
+        # an answer to the worker that had this number before is none to a question of ours
+        self._questions = int(random_id(12), 16)
         self.is_stopped = False
         self.send: Callable[..., None] | None = None
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from mypy_extensions import trait
 
+from relay.random_ids import random_id
 from relay.tools.idempotency.remembered_calls import Answer, Claim, End, Verdict
 
 
@@ -52,7 +53,8 @@ class CallMemory:
     __slots__ = ("_number", "_waiting", "send")
 
     def __init__(self) -> None:
-        self._number = 0
+        # a verdict for the worker that had this worker's number before is none on a claim of ours
+        self._number = int(random_id(12), 16)
         self._waiting: dict[int, VerdictReader] = {}
         self.send: Callable[..., None] | None = None
 

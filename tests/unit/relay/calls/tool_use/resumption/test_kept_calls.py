@@ -396,3 +396,22 @@ async def test_a_fault_of_whoever_told_of_a_call_ends_its_request_alone(by: int)
     assert reader.share is not None
     reader.share.ended("ok")
     assert record.booked == ["ok"]
+
+
+async def test_a_word_for_the_worker_that_had_its_number_before_is_none_for_a_worker() -> None:
+    pod, one, two = Pod(2), Record(), Record()
+    keep(pod.workers[0], one, call="one")
+    keep(pod.workers[0], two, call="two")
+    pod.is_slow = True
+    claim(pod, 1, call="one")
+    anew = pod.workers[1] = KeptCalls()
+    anew.begin(1, pod._sender(1))
+    reader = claim(pod, 1, call="two")
+    pod.arrive()
+    assert reader.words == [True]
+    assert reader.share is not None
+    reader.share.refused(ProtocolError.server_unavailable)
+    pod.arrive()
+    assert two.booked == ["server_unavailable"]
+    # given back by the new worker, which asked for no such call
+    assert claim(pod, 0, call="one").words == [True]
