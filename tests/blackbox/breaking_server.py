@@ -19,13 +19,13 @@ EVENTS = STEPS + 2
 class BreakingServer(SessionServer):
     """`breaks` says after how many events the streams of a call end, one after the other; those after them go to the end.
 
-    The answer waits for `may_answer`. With `abruptly` a stream is lost rather than ended.
+    The answer waits for `may_answer`. With `abruptly` a stream is lost rather than ended. `refusals` are the statuses with which it first answers who asks for a rest.
     """
 
     breaks: tuple[int, ...] = ()
     abruptly: bool = False
     retry: int | None = 0
-    knows_ids: bool = True
+    refusals: list[int] = field(default_factory=list)
     is_error: bool = False
     may_answer: threading.Event = field(default_factory=threading.Event)
     calls: list[list[bytes]] = field(default_factory=list)
@@ -57,8 +57,8 @@ class BreakingServer(SessionServer):
 
     def rest(self, last: str) -> Spoken | None:
         self.asked.append(last)
-        if not self.knows_ids:
-            return _refusing
+        if self.refusals:
+            return _refusing(self.refusals.pop(0))
         number, _, place = last.partition("-")
         return self._telling(int(number), int(place) + 1)
 
@@ -95,7 +95,10 @@ def _chunk(handler: BaseHTTPRequestHandler, content: bytes) -> None:
     handler.wfile.flush()
 
 
-def _refusing(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(400)
-    handler.send_header("content-length", "0")
-    handler.end_headers()
+def _refusing(status: int) -> Spoken:
+    def refuse(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        handler.send_header("content-length", "0")
+        handler.end_headers()
+
+    return refuse

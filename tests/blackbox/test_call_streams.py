@@ -142,15 +142,33 @@ def test_a_server_that_names_no_event_before_it_ends_has_given_no_answer(
     assert outcomes(office, 1) == ["invalid"]
 
 
-def test_a_server_that_does_not_know_its_own_events_is_asked_three_times(
-    office: Relay, crm: BreakingServer
+@pytest.mark.parametrize(
+    ("status", "told_code", "outcome"),
+    [
+        (400, -32600, "refused"),
+        (405, -32600, "refused"),
+        (409, -32603, "unavailable"),
+        (500, -32603, "unavailable"),
+    ],
+)
+def test_a_server_that_does_not_go_on_with_its_own_stream_is_asked_three_times(
+    office: Relay, crm: BreakingServer, status: int, told_code: int, outcome: str
 ) -> None:
-    crm.breaks, crm.knows_ids = (2,), False
+    crm.breaks, crm.refusals = (2,), [status] * 9
     with calling(office, begun(office)) as wire:
         said = [wire.chunk() for _ in range(3)]
-    assert message_of(said[-1])["error"]["code"] == -32600
+    assert message_of(said[-1])["error"]["code"] == told_code
     assert crm.asked == ["0-1"] * 3
-    assert outcomes(office, 1) == ["refused"]
+    assert outcomes(office, 1) == [outcome]
+
+
+def test_a_server_that_goes_on_at_the_third_time_is_gone_on_with(
+    office: Relay, crm: BreakingServer
+) -> None:
+    crm.breaks, crm.refusals = (2,), [409, 503]
+    with calling(office, begun(office)) as wire:
+        assert told(wire) == WHOLE
+    assert outcomes(office, 1) == ["ok"]
 
 
 def test_the_rest_of_a_list_is_filtered_like_its_beginning(
@@ -368,11 +386,41 @@ def test_a_client_whose_server_does_not_know_the_event_is_told_so_at_once(
     crm.may_answer.clear()
     session = begun(office)
     last = left_after(office, session, 2)
-    crm.knows_ids = False
+    crm.refusals = [400]
     assert code(refused(office, session, last), 400) == -32600
     assert crm.asked == ["0-1"]
     # the call may still be gone on with
-    crm.knows_ids = True
+    crm.may_answer.set()
+    with resuming(office, session, last) as wire:
+        assert told(wire) == WHOLE[1:]
+    assert outcomes(office, 1) == ["ok"]
+
+
+def test_a_server_that_still_holds_the_connection_of_before_is_asked_again(
+    office: Relay, crm: BreakingServer
+) -> None:
+    session = begun(office)
+    crm.may_answer.clear()
+    with calling(office, session) as first:
+        last = id_of(first.chunk())
+        crm.refusals = [409, 409]
+        with resuming(office, session, last) as second:
+            crm.may_answer.set()
+            assert told(second) == WHOLE
+    assert crm.asked == ["0-0"] * 3
+    assert outcomes(office, 1) == ["ok"]
+
+
+def test_a_call_whose_server_does_not_go_on_with_it_for_its_client_is_booked_once(
+    office: Relay, crm: BreakingServer
+) -> None:
+    session = begun(office)
+    crm.may_answer.clear()
+    last = left_after(office, session, 2)
+    crm.refusals = [409] * 3
+    answer = refused(office, session, last)
+    assert code(answer, 502) == -32603
+    # it may be gone on with by whoever comes later
     crm.may_answer.set()
     with resuming(office, session, last) as wire:
         assert told(wire) == WHOLE[1:]

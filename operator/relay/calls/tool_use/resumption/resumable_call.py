@@ -29,6 +29,8 @@ MOST_FAILURES: Final = 3
 """In a row: a server that has refused the rest so often, or could not be reached, does not have it."""
 PATIENCE_SECONDS: Final = 600.0
 """Without a single event, over all streams of a call: one that is silent for longer is no longer waited for."""
+_NOT_NOW: Final = frozenset({409, 429, 500, 502, 503, 504})
+"""Statuses of servers that may go on with the stream a little later: 409 is that of those which do not know yet that its connection is gone."""
 _EVENTS: Final = b"text/event-stream"
 
 
@@ -108,6 +110,8 @@ class ResumableCall(ToolCall):
             self._reader.resumed()
         elif status == 404:
             self._fail(ProtocolError.unknown_session)
+        elif status in _NOT_NOW:
+            self._refused(ProtocolError.server_unavailable)
         else:
             self._refused(ProtocolError.unknown_event)
 
@@ -169,9 +173,10 @@ class ResumableCall(ToolCall):
     # -- once more -------------------------------------------------------------------------------------------------
 
     def _refused(self, error: ProtocolError) -> None:
-        """Takes that a server did not go on with the stream; a client that asked for the rest itself is told at once."""
+        """Takes that a server did not go on with the stream; a client that asked for the rest itself is told at once of an event that is unknown."""
         self._failures += 1
-        if self._failures >= MOST_FAILURES or self._position == self._began_at:
+        is_final = error is ProtocolError.unknown_event and self._position == self._began_at
+        if self._failures >= MOST_FAILURES or is_final:
             self._fail(error)
         else:
             self._go_on_later(error)
