@@ -134,7 +134,8 @@ class Settings(BaseSettings):
     outbox_mebibytes: Annotated[int, Field(ge=4, le=65_536)] = 64
     """All that the files of the outbox take; some 3,200 attempts a mebibyte. At least 4 for each worker."""
     tool_call_mebibytes: Annotated[int, Field(ge=1, le=1024)] = 8
-    """All that the files of tool calls take, beside those of attempts; some 780 calls a mebibyte. When they are full, calls are served and not recorded."""
+    """All that the files of tool calls take, beside those of attempts; some 780 calls a mebibyte. When they are full, calls are served and not recorded.
+    At least 1 for each worker: it writes what servers had and what is only denied into files of their own, and begins the next before it ends one."""
     outbox_when_full: Literal["serve", "refuse"] = "serve"
     """serve: attempts are sent without being recorded, and counted as dropped. refuse: calls are refused until there is room."""
     outbox_drain_seconds: Seconds = 3.0
@@ -151,9 +152,11 @@ class Settings(BaseSettings):
             return self
         if self.ledger_token_file is None:
             raise ValueError("RELAY_LEDGER_URL is set, so RELAY_LEDGER_TOKEN_FILE has to be")
-        least = 4 * self.workers
-        if self.outbox_mebibytes < least:
-            raise ValueError(
-                f"RELAY_OUTBOX_MEBIBYTES is {self.outbox_mebibytes}; {self.workers} workers need {least}"
-            )
+        rooms = (
+            ("RELAY_OUTBOX_MEBIBYTES", self.outbox_mebibytes, 4 * self.workers),
+            ("RELAY_TOOL_CALL_MEBIBYTES", self.tool_call_mebibytes, self.workers),
+        )
+        for name, given, least in rooms:
+            if given < least:
+                raise ValueError(f"{name} is {given}; {self.workers} workers need {least}")
         return self

@@ -32,3 +32,10 @@ def test_each_worker_needs_space() -> None:
     with pytest.raises(ValidationError, match="4 workers need 16"):
         Settings(**values)
     assert Settings(**{**values, "outbox_mebibytes": 16}).outbox_mebibytes == 16
+
+
+def test_each_worker_needs_space_for_tool_calls() -> None:
+    values: dict[str, Any] = {**_REQUIRED, **_LEDGER, "workers": 4, "tool_call_mebibytes": 3}
+    with pytest.raises(ValidationError, match="RELAY_TOOL_CALL_MEBIBYTES is 3; 4 workers need 4"):
+        Settings(**values)
+    assert Settings(**{**values, "tool_call_mebibytes": 4}).tool_call_mebibytes == 4
