@@ -54,7 +54,7 @@ class Worker:
         self._loop.set_exception_handler(self._unhandled)
         self._channel = WorkerChannel(self._received, self._supervisor_gone)
         self.service.call_memory.send = self._channel.send
-        self.service.kept_calls.begin(number, self._channel.send)
+        self.service.kept_calls.begin(number, settings.workers, self._channel.send)
         self._port = TrafficPort(
             listener,
             self.service.connections,

@@ -1,5 +1,6 @@
 """Messages of the era with sessions (MCP 2025-11-25): how a session begins, and what is said in it."""
 
+import hashlib
 import os
 from typing import Final
 
@@ -162,7 +163,7 @@ class SessionRequest(RepeatableRequest, RoundReader):
 
     def _question(self, message: Message, caller: Caller) -> Question:
         session = self.request.fields.get(SESSION_HEADER, b"")
-        return holder_of(caller), session, message.id_text
+        return holder_of(caller), hashlib.sha256(session).hexdigest(), message.id_text
 
     def _call_of(
         self,

@@ -32,8 +32,8 @@ CLAIM_SECONDS: Final = 2.0
 _ANSWERED: Final = frozenset({"ok", "tool_error", "protocol_error"})
 """Ends of calls whose answer may be told again: what else is booked as costs nothing, and one that is had later would be free."""
 _SEPARATOR: Final = "."
-Question = tuple[str, bytes, str]
-"""Whose request a call is, its session, and the id that it has there."""
+Question = tuple[str, str, str]
+"""Whose request a call is, a digest of its session, and the id that it has there."""
 
 
 @trait
@@ -266,12 +266,14 @@ class KeptCalls:
         "_number",
         "_questions",
         "_rooms",
+        "_workers",
         "is_stopped",
         "send",
     )
 
     def __init__(self) -> None:
         self._number = 0
+        self._workers = 1
         # no other process is this one, whatever its number
         self._instance = random_id(16)
         self._calls: dict[str, KeptCall] = {}
@@ -288,9 +290,10 @@ class KeptCalls:
         self.is_stopped = False
         self.send: Callable[..., None] | None = None
 
-    def begin(self, number: int, send: Callable[..., None]) -> None:
-        """Takes the worker's number, and its way to the others."""
+    def begin(self, number: int, workers: int, send: Callable[..., None]) -> None:
+        """Takes the worker's number, how many there are, and its way to the others."""
         self._number = number
+        self._workers = workers
         self.send = send
 
     @property
@@ -312,9 +315,15 @@ class KeptCalls:
         return _HeldShare(kept, holder)
 
     def ask_anew(self, question: Question) -> None:
-        """Makes the earlier call of this id unknown: a server that tells all of a session would answer a request for its rest with the
-        answer of the later one, which nobody had paid.
+        """Makes the earlier call of this id unknown, in whichever worker: a server that tells all of a session would answer a request for
+        its rest with the answer of the later one, which nobody had paid.
         """
+        self._hide(question)
+        for other in range(self._workers):
+            if other != self._number:
+                self.tell(other, "asked", "", list(question))
+
+    def _hide(self, question: Question) -> None:
         call = self._asked.pop(question, None)
         if call is None:
             return
@@ -404,15 +413,26 @@ class KeptCalls:
             case "found":
                 self._take_word(sender, call, said)
             case "taken":
-                lent = self._lent.pop(call, None)
-                if lent is not None:
-                    _take_over(lent[0])
+                self._give_up(call)
+            case "asked":
+                name, session, asked = said
+                self._hide((name, session, asked))
             case "gone":
-                for kept in list(self._calls.values()):
-                    if kept.worker == sender:
-                        kept.left()
+                self._leave_all(sender)
             case _:
                 self._take_back(sender, what, call, said)
+
+    def _give_up(self, call: str) -> None:
+        """Lets go of another worker's call, which another request goes on with."""
+        lent = self._lent.pop(call, None)
+        if lent is not None:
+            _take_over(lent[0])
+
+    def _leave_all(self, worker: int) -> None:
+        """Takes back the calls of a worker that is gone."""
+        for kept in list(self._calls.values()):
+            if kept.worker == worker:
+                kept.left()
 
     def _lend(self, sender: int, call: str, said: list[Any]) -> None:
         worker, name, question = said

@@ -90,7 +90,7 @@ class Pod:
         self.under_way: list[tuple[int, dict[str, Any]]] = []
         self.workers = [KeptCalls() for _ in range(workers)]
         for number, worker in enumerate(self.workers):
-            worker.begin(number, self._sender(number))
+            worker.begin(number, workers, self._sender(number))
 
     def _sender(self, number: int) -> Any:
         def send(kind: str, *, to: int, **said: Any) -> None:
@@ -123,8 +123,8 @@ def keep(
     return reader, worker.keep(call, cast(ToolRecord, record), caller, reader, question)
 
 
-def question_of(asked: str, key: str = "production") -> tuple[str, bytes, str]:
-    return f"uid/{key}", b"session", asked
+def question_of(asked: str, key: str = "production") -> tuple[str, str, str]:
+    return f"uid/{key}", "session", asked
 
 
 def claim(pod: Pod, by: int, *, of: int = 0, call: str = "one", name: str = NAME) -> Reader:
@@ -354,16 +354,17 @@ async def test_nothing_waits_after_the_end_of_the_process() -> None:
 
 
 @pytest.mark.parametrize("end", ["ok", "", "read"])
-async def test_a_call_is_unknown_once_another_one_has_its_id(end: str) -> None:
-    pod, record = Pod(1), Record()
+@pytest.mark.parametrize("by", [0, 1])
+async def test_a_call_is_unknown_once_another_one_has_its_id(by: int, end: str) -> None:
+    pod, record = Pod(2), Record()
     _, share = keep(pod.workers[0], record, asked="1")
     if end == "ok":
         share.ended("ok")
     elif not end:
         share.left()
-    pod.workers[0].ask_anew(question_of("1", "batch"))
-    pod.workers[0].ask_anew(question_of("2"))
-    pod.workers[0].ask_anew(question_of("1"))
+    pod.workers[by].ask_anew(question_of("1", "batch"))
+    pod.workers[by].ask_anew(question_of("2"))
+    pod.workers[by].ask_anew(question_of("1"))
     assert claim(pod, 0).words == [False]
     if end == "read":
         share.ended("ok")
@@ -405,7 +406,7 @@ async def test_a_word_for_the_worker_that_had_its_number_before_is_none_for_a_wo
     pod.is_slow = True
     claim(pod, 1, call="one")
     anew = pod.workers[1] = KeptCalls()
-    anew.begin(1, pod._sender(1))
+    anew.begin(1, 2, pod._sender(1))
     reader = claim(pod, 1, call="two")
     pod.arrive()
     assert reader.words == [True]
