@@ -17,8 +17,8 @@ MARKED_SINCE: Final = "2025-11-25"
 """The revision since which clients know events without data."""
 CALL_MARK: Final = "call."
 """How ids in the stream of a call begin."""
-_EVENT_PURPOSE: Final = b"relay event id v1"
-_CALL_PURPOSE: Final = b"relay event id of a call v1"
+_EVENT_PURPOSE: Final = b"relay event id v2"
+_CALL_PURPOSE: Final = b"relay event id of a call v2"
 
 
 class PositionSeal:
@@ -30,8 +30,8 @@ class PositionSeal:
     __slots__ = ("_bound", "_key")
 
     def __init__(self, *, secret: bytes, caller: str, session: str) -> None:
-        self._key = key_for(_EVENT_PURPOSE, secret)
         self._bound = json.dumps([caller, session]).encode()
+        self._key = key_for(_EVENT_PURPOSE, secret, self._bound)
 
     def sealed(self, positions: Mapping[int, str], nonce: bytes) -> str:
         """Returns the id of an event that was reached with these ids, by the servers' places; empty where there can be none."""
@@ -73,8 +73,8 @@ class CallPositionSeal:
     __slots__ = ("_bound", "_key")
 
     def __init__(self, *, secret: bytes, caller: str, session: str) -> None:
-        self._key = key_for(_CALL_PURPOSE, secret)
         self._bound = json.dumps([caller, session]).encode()
+        self._key = key_for(_CALL_PURPOSE, secret, self._bound)
 
     def sealed(self, position: CallPosition, nonce: bytes) -> str:
         """Returns the id of an event at this position; empty where there can be none."""

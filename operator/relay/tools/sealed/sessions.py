@@ -13,7 +13,7 @@ LIFETIME_SECONDS: Final = 24 * 60 * 60
 MAX_SESSION_CHARACTERS: Final = 8192
 """Of the id that a client sends in a header."""
 MAX_SERVER_SESSION_CHARACTERS: Final = 1024
-_KEY_PURPOSE: Final = b"relay session id v1"
+_KEY_PURPOSE: Final = b"relay session id v2"
 
 
 class ServerSession(NamedTuple):
@@ -55,8 +55,8 @@ class SessionSeal:
     __slots__ = ("_caller", "_key", "_now")
 
     def __init__(self, *, secret: bytes, caller: str, now: float) -> None:
-        self._key = key_for(_KEY_PURPOSE, secret)
         self._caller = caller.encode()
+        self._key = key_for(_KEY_PURPOSE, secret, self._caller)
         self._now = int(now)
 
     def sealed(self, session: Session, nonce: bytes) -> str | None:

@@ -1,5 +1,6 @@
 """Ids of events: good in the session that they were given in, for its caller, and nowhere else."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -46,6 +47,16 @@ def test_positions_are_opened_as_they_were_sealed() -> None:
 def test_another_session_caller_or_secret_opens_nothing(other: PositionSeal) -> None:
     sealed = seal().sealed(POSITIONS, NONCE)
     assert other.opened(sealed) is None
+
+
+def test_each_session_has_a_key_of_its_own() -> None:
+    one, other = (
+        base64.urlsafe_b64decode(seal(session=session).sealed(POSITIONS, NONCE) + "===")
+        for session in ("one", "two")
+    )
+    # under one key the same nonce would have hidden the same text in the same bytes
+    assert one[:NONCE_BYTES] == other[:NONCE_BYTES]
+    assert one[NONCE_BYTES : 2 * NONCE_BYTES] != other[NONCE_BYTES : 2 * NONCE_BYTES]
 
 
 @pytest.mark.parametrize("shown", ["", "x", "\u00e4", "=" * 8, "A" * 64, "A" * 10_000])

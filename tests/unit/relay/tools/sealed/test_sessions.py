@@ -1,5 +1,6 @@
 """Session ids open for the caller that they were sealed for, within their time, and for nobody else."""
 
+import base64
 import hashlib
 import hmac
 
@@ -85,9 +86,20 @@ def test_no_text_but_an_id_opens(text: str) -> None:
 def test_without_a_secret_nothing_is_sealed_and_nothing_opens() -> None:
     nobody = seal(secret=b"")
     assert nobody.sealed(SESSION, NONCE) is None
-    key = hmac.new(b"", b"relay session id v1", hashlib.sha256).digest()
-    forged = NONCE + AESGCM(key).encrypt(NONCE, b'[9e9,"v",[],[]]', b"uid-1/production")
-    assert nobody.opened(forged.hex()) is None
+    caller = b"uid-1/production"
+    key = hmac.new(b"", b"relay session id v2\0" + caller, hashlib.sha256).digest()
+    forged = NONCE + AESGCM(key).encrypt(NONCE, b'[9e9,"v",[],[]]', caller)
+    assert nobody.opened(base64.urlsafe_b64encode(forged).decode().rstrip("=")) is None
+
+
+def test_each_caller_has_a_key_of_its_own() -> None:
+    one, other = (
+        base64.urlsafe_b64decode((seal(caller=caller).sealed(SESSION, NONCE) or "") + "===")
+        for caller in ("uid-1/production", "uid-1/batch")
+    )
+    # under one key the same nonce would have hidden the same text in the same bytes
+    assert one[:NONCE_BYTES] == other[:NONCE_BYTES]
+    assert one[NONCE_BYTES : 2 * NONCE_BYTES] != other[NONCE_BYTES : 2 * NONCE_BYTES]
 
 
 def test_a_session_too_large_for_a_header_is_not_sealed() -> None:
