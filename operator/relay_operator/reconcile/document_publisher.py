@@ -427,18 +427,13 @@ class DocumentPublisher:
             # it may have come into force or not
             del publication.certain[key]
         if isinstance(error, DocumentRefused):
-            self._note_refusal(publication, pod, pushed)
+            self._note_refusal(publication, pod)
 
-    def _note_refusal(self, publication: Publication, pod: Pod, refused: Document) -> None:
+    def _note_refusal(self, publication: Publication, pod: Pod) -> None:
         """Composes without preflights, next keys, what resources are held to, prices that are not plain and the leader's number, until
         the pod has gone, where it may be them that it does not know.
         """
-        has_preflights = any(route.preflight is not None for route in refused.tenant.routes)
-        if (
-            refused.epoch
-            or has_preflights
-            or any(key.next_sha256 is not None for key in refused.tenant.keys)
-        ):
+        if publication.asked_for_preflights:
             publication.refused_by |= {(pod.uid, pod.incarnation)}
             self._compose(publication)
 
