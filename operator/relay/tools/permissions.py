@@ -135,18 +135,23 @@ class Permissions:
         return exact if granted is None or exact is not None else _named(granted, uri)
 
     def template(self, template: str) -> Permitted | None:
-        """Returns the grant that covers every URI of a template (RFC 6570), as far as the template itself can tell."""
+        """Returns the grant that covers every URI of a template (RFC 6570), as far as the template itself can tell.
+
+        One without a variable makes a single URI, which it is itself.
+        """
         literal, brace, _ = template.partition("{")
+        waits = self._digests[ListKind.TEMPLATES].get(template) == WAITING
         if not brace:
-            return self.resource(template)
+            resource = self.resource(template)
+            return None if waits else resource
         granted = self._by_prefix(literal)
         is_plain = _UNPLAIN.search(literal) is None
-        waits = self._digests[ListKind.TEMPLATES].get(template) == WAITING
         return None if granted is None or waits or not is_plain else _named(granted, template)
 
     def _waits(self, uri: str) -> bool:
         """Returns whether a resource is suspended: as it is listed, or by the template that says most of its URI."""
-        digest = self._digests[ListKind.RESOURCES].get(uri)
+        of_template = self._digests[ListKind.TEMPLATES].get(uri)
+        digest = self._digests[ListKind.RESOURCES].get(uri, of_template)
         by_template: bool | None = None
         for length in self._below_lengths:
             found = self._below.get(uri[:length])
@@ -163,9 +168,10 @@ class Permissions:
         self._digests[kind].update({one.name: one.digest for one in definitions})
         if kind is ListKind.TEMPLATES:
             for one in definitions:
-                literal = one.name.partition("{")[0]
-                # of two that begin alike nobody can tell which one a URI is made by: what was approved stays
-                self._below[literal] = self._below.get(literal, True) and one.digest == WAITING
+                literal, brace, _ = one.name.partition("{")
+                if brace:
+                    # of two that begin alike nobody can tell which one a URI is made by: what was approved stays
+                    self._below[literal] = self._below.get(literal, True) and one.digest == WAITING
 
     def _by_prefix(self, text: str) -> Permitted | None:
         """Returns the longest pattern that covers what begins so."""

@@ -99,6 +99,34 @@ def test_a_template_that_waits_completes_nothing(text: str, is_there: bool) -> N
     assert isinstance(found, Passed) == is_there
 
 
+@pytest.mark.parametrize(
+    ("uri", "is_there", "completes"),
+    [
+        # of an approved template, which says nothing of what begins like its one URI
+        ("file:///reports/a", True, True),
+        ("file:///reports/ab", False, False),
+        # of one that waits
+        ("file:///reports/b", False, False),
+        ("file:///reports/bc", False, False),
+        ("memo://rules", False, False),
+        ("memo://rules/all", True, True),
+        # listed by itself as it was approved, while a template of the same URI waits
+        ("memo://rates", True, False),
+    ],
+)
+def test_a_template_without_a_variable_is_its_one_uri(
+    uri: str, is_there: bool, completes: bool
+) -> None:
+    waiting = ("file:///reports/{year}", "file:///reports/b", "memo://rules", "memo://rates")
+    granted = permissions(
+        resources=("file:///reports/*", "memo://*"),
+        resource_definitions=held(RATES),
+        template_definitions=held(template("file:///reports/a"), waiting=waiting),
+    )
+    assert (granted.resource(uri) is not None) == is_there
+    assert (granted.template(uri) is not None) == completes
+
+
 @pytest.mark.parametrize("era", Era)
 @pytest.mark.parametrize(
     ("method", "key", "entries", "left"),
