@@ -81,6 +81,11 @@ class CallBody:
         """True if the caller says how many choices it wants, which may be more than one."""
         return self.spans[body_fields.N] is not None
 
+    @property
+    def has_several_prompts(self) -> bool:
+        """True if the body holds a list of prompts, each of which has choices of its own in the answer (/v1/completions)."""
+        return _has_several_items(self.raw, self.spans[body_fields.PROMPT])
+
     def output_bound(self, endpoint: Endpoint) -> OutputBound:
         """Returns what the caller asks of an answer of this endpoint."""
         if endpoint is EMBEDDINGS:
@@ -93,7 +98,7 @@ class CallBody:
         choices = 1
         if endpoint is not RESPONSES:
             asked = _largest(raw, spans, _CHOICES[endpoint])
-            if asked is None or _has_several_items(raw, spans[body_fields.PROMPT]):
+            if asked is None or self.has_several_prompts:
                 # each of them may be as long as the bound
                 tokens = 0
             else:

@@ -215,6 +215,12 @@ class Attempt(ResponseReceiver):
         stream = self.answer.stream if self.answer is not None else None
         if stream is None or self.outcome is not None or stream.error is not None:
             return False
+        call = self.call
+        if call.asks_many_choices and (
+            call.body.has_several_prompts or stream.finished_choices < call.estimate.bound.choices
+        ):
+            # of those that have not begun nothing was seen
+            return False
         return stream.whole and not stream.ended and stream.usage is None
 
     def read_on_for(self, consumer: Consumer) -> None:

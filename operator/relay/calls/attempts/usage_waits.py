@@ -15,12 +15,14 @@ WAIT_SECONDS: Final = 1.0
 """The usage comes with the end of the answer, milliseconds later; looked at every second."""
 MOST_WAITING: Final = 256
 """In a worker: each keeps a provider's connection."""
+MOST_WAITING_BYTES: Final = 4 * 1024 * 1024
+"""Of their calls' bodies, which nothing else bounds any more: the caller's connection may bring the next one."""
 
 
 class UsageWait(Consumer):
-    """Reads what is left for nobody. until is in monotonic seconds; caller is whoever read before, and is told of the end."""
+    """Reads what is left for nobody. until is in monotonic seconds; caller is whoever read before, and is told of the end. body_bytes is the size of the call."""
 
-    __slots__ = ("_caller", "_waiting", "attempt", "until")
+    __slots__ = ("_caller", "_waiting", "attempt", "body_bytes", "until")
 
     def __init__(
         self, caller: Consumer, attempt: Attempt, waiting: "set[UsageWait]", until: float
@@ -28,6 +30,7 @@ class UsageWait(Consumer):
         self._caller = caller
         self._waiting = waiting
         self.attempt: Attempt | None = attempt
+        self.body_bytes = len(attempt.call.body.raw)
         self.until = until
 
     def answer_started(self, attempt: Attempt) -> None:
@@ -70,12 +73,19 @@ class UsageWaits:
 
     def take(self, attempt: Attempt, now: float) -> bool:
         """Reads on for the caller, who has left, where only the usage is missing; returns whether it does."""
-        if self._stopped or len(self._waiting) >= MOST_WAITING or not attempt.lacks_only_usage:
+        if self._stopped or not attempt.lacks_only_usage or not self._has_room_for(attempt):
             return False
         wait = UsageWait(attempt.consumer, attempt, self._waiting, now + WAIT_SECONDS)
         self._waiting.add(wait)
         attempt.read_on_for(wait)
         return True
+
+    def _has_room_for(self, attempt: Attempt) -> bool:
+        held = sum(wait.body_bytes for wait in self._waiting)
+        return (
+            len(self._waiting) < MOST_WAITING
+            and held + len(attempt.call.body.raw) <= MOST_WAITING_BYTES
+        )
 
     def tick(self, now: float) -> None:
         """Ends what has waited long enough; call it every second."""

@@ -115,6 +115,11 @@ class SseScan:
         """True if nothing is missing: the end marker was seen, or every choice that was seen has finished."""
         return self.ended or (self.finish_reason is not None and self._seen <= self._finished)
 
+    @property
+    def finished_choices(self) -> int:
+        """The number of choices that have finished, where the call asked for more than one answer."""
+        return len(self._finished)
+
     def feed(self, data: bytes) -> bytes:
         """Scans a read; returns what the client gets: all of it, or whole events if one may have to be left out."""
         huge = self._huge

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.relay.memory import (
@@ -17,7 +18,7 @@ from tests.unit.relay.memory import (
     event,
 )
 
-from relay.calls.attempts.usage_waits import MOST_WAITING, WAIT_SECONDS
+from relay.calls.attempts.usage_waits import MOST_WAITING, MOST_WAITING_BYTES, WAIT_SECONDS
 from relay_contract.document import Queue
 
 STREAM_BODY = {"model": "gpt-4.1", "stream": True, "messages": []}
@@ -26,10 +27,10 @@ END = chunk(USAGE + DONE) + b"0\r\n\r\n"
 LATER = WAIT_SECONDS + 0.1
 
 
-def left(relay: MemoryRelay, answered: bytes) -> Peer:
+def left(relay: MemoryRelay, answered: bytes, **asked: Any) -> Peer:
     """Has a caller leave when this much of a stream has come; returns the provider."""
     client, upstream = relay.client(), relay.provider()
-    client.send(call(STREAM_BODY))
+    client.send(call({**STREAM_BODY, **asked}))
     upstream.send(STREAM_HEAD + chunk(answered))
     client.hang_up()
     return upstream
@@ -126,6 +127,31 @@ async def test_so_many_are_waited_for_and_no_more(
     relay = relay_with(queue=Queue(concurrency=1024, max_depth=1024))
     upstreams = [left(relay, CONTENT + FINISH) for _ in range(MOST_WAITING + 1)]
     assert [one.transport.aborted for one in upstreams] == [False] * MOST_WAITING + [True]
+
+
+async def test_so_much_of_their_calls_is_kept_and_no_more(
+    relay_with: Callable[..., MemoryRelay],
+) -> None:
+    relay = relay_with(queue=Queue(concurrency=1024, max_depth=1024))
+    words = [{"role": "user", "content": "x" * (MOST_WAITING_BYTES // 3)}]
+    upstreams = [left(relay, CONTENT + FINISH, messages=words) for _ in range(3)]
+    assert [one.transport.aborted for one in upstreams] == [False, False, True]
+    upstreams[0].send(END)
+    assert not left(relay, CONTENT + FINISH, messages=words).transport.aborted
+
+
+@pytest.mark.parametrize(
+    ("choices", "waits"), [((0,), False), ((0, 1), False), ((0, 1, 2), True), ((2, 0, 1), True)]
+)
+async def test_every_choice_has_to_be_there(
+    relay: MemoryRelay, choices: tuple[int, ...], waits: bool
+) -> None:
+    answered = b"".join(
+        event({"choices": [{"index": one, "delta": delta, "finish_reason": reason}]})
+        for one in choices
+        for delta, reason in (({"content": "hi"}, None), ({}, "stop"))
+    )
+    assert left(relay, answered, n=3).transport.aborted is not waits
 
 
 async def test_one_that_raises_does_not_keep_the_others(relay: MemoryRelay) -> None:
