@@ -21,6 +21,7 @@ from relay_contract import document, endpoints
 from relay_contract.preflight import Preflight, Preflights
 from relay_contract.provider_probe import PROBE_SECONDS, STREAM_PROBE_SECONDS, ProviderProbe
 from relay_contract.quota_use import QuotaLevel, QuotaUses
+from relay_operator.cluster.connection_errors import in_words
 from relay_operator.cluster.leadership import fence as fences
 from relay_operator.cluster.leadership.fence import Fence, Unfenced
 from relay_operator.cluster.metrics.catalogue import PUSHES
@@ -198,7 +199,7 @@ class Relays:
             PUSHES.labels("unanswered").observe(time.perf_counter() - started)
             raise Unavailable(
                 f"pod {pod.namespace}/{pod.name} did not answer the push of its document within "
-                f"{deadline:g} s ({type(error).__name__})"
+                f"{deadline:g} s: {in_words(error)}"
             ) from error
         outcome = _OUTCOMES.get(status, "refused")
         PUSHES.labels(outcome).observe(time.perf_counter() - started)
@@ -298,7 +299,7 @@ class Relays:
                         )
         except NO_ANSWER as error:
             raise Unavailable(
-                f"pod {pod.namespace}/{pod.name} did not tell of its {question.noun} ({type(error).__name__})"
+                f"pod {pod.namespace}/{pod.name} did not tell of its {question.noun}: {in_words(error)}"
             ) from error
         if response.status_code != 200:
             raise Unavailable(

@@ -6,6 +6,7 @@ from typing import Any, Final
 import httpx
 
 from relay_contract.billing.price_book import BOOKS_PATH, STANDING_PATH
+from relay_operator.cluster.connection_errors import in_words
 from relay_operator.cluster.ledger.key_file import KeyFile
 from relay_operator.decisions.ledger import standing
 from relay_operator.decisions.ledger.standing import Standing
@@ -46,7 +47,7 @@ class LedgerClient:
                 body = await _read(answer)
                 return _told(answer.status_code, body, answer)
         except httpx.HTTPError as error:
-            raise LedgerUnavailable(f"it does not answer ({type(error).__name__})") from error
+            raise LedgerUnavailable(f"it does not answer: {in_words(error)}") from error
 
 
 async def _read(answer: httpx.Response) -> bytes:

@@ -5,6 +5,7 @@ from typing import Final
 
 import httpx
 
+from relay_operator.cluster.connection_errors import in_words
 from relay_operator.cluster.ledger.key_file import KeyFile
 from relay_operator.errors import LedgerUnavailable
 
@@ -30,7 +31,7 @@ class LedgerConnection:
                     method, f"{self._url}{path}", content=body, headers=headers
                 )
         except httpx.HTTPError as error:
-            raise LedgerUnavailable(f"it does not answer ({type(error).__name__})") from error
+            raise LedgerUnavailable(f"it does not answer: {in_words(error)}") from error
         if answer.status_code != HTTPStatus.OK:
             raise LedgerUnavailable(f"it answers {answer.status_code}: {answer.text[:300]}")
         return answer.content

@@ -28,6 +28,7 @@ from relay_contract.isolation_probe import (
     outcome_of,
     seal_request,
 )
+from relay_operator.cluster.connection_errors import in_words
 from relay_operator.cluster.probing.decoy import Decoy
 from relay_operator.cluster.relays import Pod
 from relay_operator.errors import Unavailable
@@ -83,7 +84,7 @@ class Probes:
             raise Unavailable("its answer is not that of a relay") from error
         except _NO_ANSWER as error:
             raise Unavailable(
-                f"no answer within {self._timeout_seconds:g} s ({type(error).__name__})"
+                f"no answer within {self._timeout_seconds:g} s: {in_words(error)}"
             ) from error
         if len(answer.outcomes) != len(targets):
             raise Unavailable("it does not tell of every attempt")

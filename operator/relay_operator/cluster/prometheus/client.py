@@ -17,6 +17,7 @@ from prometheus_api_client.exceptions import PrometheusApiClientException
 from requests.adapters import BaseAdapter
 from urllib3 import Retry
 
+from relay_operator.cluster.connection_errors import in_words
 from relay_operator.cluster.prometheus.access import Access
 from relay_operator.cluster.prometheus.answers import Reader
 from relay_operator.cluster.prometheus.query import Labels, range_query
@@ -125,6 +126,6 @@ class Prometheus:
 
 
 def _why(error: OSError | ValueError) -> str:
-    """Returns what the operator itself met, such as the missing file of a certificate; of the other side only the kind."""
+    """Returns what the operator itself met, such as the missing file of a certificate; of the other side only what happened."""
     is_ours = isinstance(error, OSError) and not isinstance(error, requests.RequestException)
-    return str(error) if is_ours else type(error).__name__
+    return str(error) if is_ours else in_words(error)

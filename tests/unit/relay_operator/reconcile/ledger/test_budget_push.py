@@ -62,7 +62,7 @@ class BudgetsOnSqlite:
 
     def _answer(self) -> None:
         if self._ledger.is_away:
-            raise LedgerUnavailable("it does not answer (ConnectError)")
+            raise LedgerUnavailable("it does not answer: the connection is refused")
 
 
 class KeptWebhook:

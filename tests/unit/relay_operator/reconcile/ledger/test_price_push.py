@@ -75,7 +75,7 @@ class LedgerOnSqlite:
 
     def _answer(self) -> None:
         if self.is_away:
-            raise LedgerUnavailable("it does not answer (ConnectError)")
+            raise LedgerUnavailable("it does not answer: the connection is refused")
 
 
 def _now() -> int:

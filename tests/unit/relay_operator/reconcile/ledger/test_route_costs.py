@@ -35,7 +35,7 @@ class CostsOnSqlite:
     async def costs(self, routes: Sequence[RouteAsked], *, by_quarter: bool = False) -> RouteCosts:
         self.asked += 1
         if self._ledger.is_away:
-            raise LedgerUnavailable("it does not answer (ConnectError)")
+            raise LedgerUnavailable("it does not answer: the connection is refused")
         # the stage's clock is none of the database
         from_the_first = [one.model_copy(update={"since": 0}) for one in routes]
         found = RouteCostReading(self._ledger.engine).costs(from_the_first, by_quarter=by_quarter)
