@@ -194,6 +194,7 @@ class Reason(StrEnum):
     CAPABILITY_MISSING = "CapabilityMissing"
     CAPABILITIES_UNKNOWN = "CapabilitiesUnknown"
     ADDRESS_FORBIDDEN = "AddressForbidden"
+    ADDRESS_CLOSED = "AddressClosed"
     SERVICE_NOT_FOUND = "ServiceNotFound"
     SERVICE_UNUSABLE = "ServiceUnusable"
     CONFLICTED = "Conflicted"

@@ -25,11 +25,12 @@ from pydantic import TypeAdapter, ValidationError
 from relay_contract.tools.definitions import definition_digest, described
 from relay_contract.tools.patterns import DefinitionName, ResourceName
 from relay_contract.tools.tool_server import SESSION_REVISIONS
+from relay_operator.cluster.connection_errors import in_words
 from relay_operator.decisions.tools.definitions import MOST_DEFINITIONS, MOST_RESOURCES
 from relay_operator.decisions.tools.differences import Marks
 from relay_operator.errors import ToolServerUnusable
 from relay_operator.manifests import reach
-from relay_operator.manifests.addresses.forbidden_addresses import block, is_disguised
+from relay_operator.manifests.addresses.forbidden_addresses import block, is_disguised, open_part
 from relay_operator.manifests.environment import Upstream
 from relay_operator.names import Reason
 
@@ -145,9 +146,7 @@ class ToolLists:
         """Reads the lists; raises ToolServerUnusable for those of tools and prompts."""
         host = urlsplit(address.url).hostname or ""
         if _is_address(host) and not self._lets_out(address.upstream, host):
-            raise ToolServerUnusable(
-                f"{host} is not among egressCIDRs, and no public address", reason=Reason.UNREACHABLE
-            )
+            raise self._closed("endpoint.url names", host)
         resolver = _Guarded(lambda found: self._lets_out(address.upstream, found))
         try:
             async with aiohttp.ClientSession(
@@ -168,10 +167,27 @@ class ToolLists:
                 f"its lists were not read within {self._seconds:g} s", reason=Reason.UNREACHABLE
             ) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            # its words may be the server's own
+            if resolver.refused:
+                raise self._closed(f"{host} leads to", *resolver.refused) from error
             raise ToolServerUnusable(
-                f"no answer ({type(error).__name__})", reason=Reason.UNREACHABLE
+                f"no answer: {in_words(error)}", reason=Reason.UNREACHABLE
             ) from error
+
+    def _closed(self, where: str, *addresses: str) -> ToolServerUnusable:
+        """Returns why none of these addresses is connected to: the first that could be opened, and how, else that none is."""
+        for address in map(_plain, addresses):
+            opened = not is_disguised(address) and open_part(address, self._cluster_cidrs)
+            if opened:
+                return ToolServerUnusable(
+                    f"{where} {address}, which is not among egressCIDRs"
+                    f" and, without any, no public address; add its block, e.g. {opened[0]}, to spec.egressCIDRs",
+                    reason=Reason.ADDRESS_CLOSED,
+                )
+        return ToolServerUnusable(
+            f"{where} {_plain(addresses[0])}, which is loopback, link-local, a metadata service or of this cluster: "
+            "relays of tenants are not led there, whatever egressCIDRs names; name the server's own address",
+            reason=Reason.ADDRESS_FORBIDDEN,
+        )
 
     def _lets_out(self, upstream: Upstream, address: str) -> bool:
         if upstream.namespace:
@@ -186,9 +202,13 @@ class ToolLists:
 
 
 class _Guarded(AbstractResolver):
-    """Resolves names to those addresses alone that may be connected to: the check and the connection see the same."""
+    """Resolves names to those addresses alone that may be connected to: the check and the connection see the same.
+
+    refused are those of a name that has no other.
+    """
 
     def __init__(self, allows: Callable[[str], bool]) -> None:
+        self.refused: tuple[str, ...] = ()
         self._allows = allows
         self._resolver = aiohttp.ThreadedResolver()
 
@@ -196,6 +216,7 @@ class _Guarded(AbstractResolver):
         found = await self._resolver.resolve(host, port, family)
         allowed = [one for one in found if self._allows(one["host"])]
         if not allowed:
+            self.refused = tuple(one["host"] for one in found)
             raise OSError("its name leads to no address that relays may reach")
         return allowed
 
@@ -245,8 +266,7 @@ class _Reading:
         except ToolServerUnusable as error:
             return None, None, str(error)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            # its words may be the server's own
-            return None, None, f"no answer ({type(error).__name__})"
+            return None, None, f"no answer: {in_words(error)}"
 
     async def _list(self, kind: "_Kind") -> dict[str, str]:
         found: dict[str, str] = {}

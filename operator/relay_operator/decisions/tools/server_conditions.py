@@ -13,6 +13,8 @@ from relay_operator.names import ConditionType, Reason
 _NAMED: Final = 5
 _NEEDS_A_PERSON: Final = frozenset(
     {
+        Reason.ADDRESS_CLOSED,
+        Reason.ADDRESS_FORBIDDEN,
         Reason.UNAUTHORIZED,
         Reason.REVISION_UNSUPPORTED,
         Reason.INVALID_ANSWER,

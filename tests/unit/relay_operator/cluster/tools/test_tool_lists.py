@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -306,32 +307,43 @@ async def test_a_server_that_never_ends_costs_a_bounded_time(tmp_path: Path) -> 
     assert (found.reason, "2 s" in str(found)) == (Reason.UNREACHABLE, True)
 
 
+BESIDE = Upstream(provider="erp", port=80, cidrs=("10.1.0.0/16",))
+
+
 @pytest.mark.parametrize(
-    ("url", "upstream"),
+    ("url", "upstream", "reason", "said"),
     [
-        ("http://10.0.0.7/mcp", PUBLIC),
-        ("http://127.0.0.1/mcp", PUBLIC),
-        ("http://[::ffff:169.254.169.254]/mcp", PUBLIC),
-        ("http://10.0.0.7/mcp", Upstream(provider="erp", port=80, cidrs=("10.1.0.0/16",))),
-        ("http://93.184.216.34/mcp", Upstream(provider="erp", port=80, cidrs=("10.1.0.0/16",))),
+        ("http://10.0.0.7/mcp", PUBLIC, Reason.ADDRESS_CLOSED, "e.g. 10.0.0.7/32, to spec.egressCIDRs"),
+        ("http://[fd00::1]/mcp", PUBLIC, Reason.ADDRESS_CLOSED, "e.g. fd00::1/128, to spec.egressCIDRs"),
+        ("http://10.0.0.7/mcp", BESIDE, Reason.ADDRESS_CLOSED, "e.g. 10.0.0.7/32, to spec.egressCIDRs"),
+        ("http://93.184.216.34/mcp", BESIDE, Reason.ADDRESS_CLOSED, "is not among egressCIDRs"),
+        ("http://127.0.0.1/mcp", PUBLIC, Reason.ADDRESS_FORBIDDEN, "endpoint.url names 127.0.0.1,"),
+        ("http://[::ffff:169.254.169.254]/mcp", PUBLIC, Reason.ADDRESS_FORBIDDEN, "are not led there"),
     ],
-)
+)  # fmt: skip
 async def test_an_address_that_relays_may_not_reach_is_not_asked(
-    tmp_path: Path, url: str, upstream: Upstream
+    tmp_path: Path, url: str, upstream: Upstream, reason: Reason, said: str
 ) -> None:
     found = await failure(tmp_path, pages([]), url=url, upstream=upstream)
-    assert "is not among egressCIDRs" in str(found)
+    assert found.reason == reason
+    assert said in str(found)
 
 
 @pytest.mark.parametrize(
-    "leads_to",
+    ("leads_to", "reason"),
     [
-        *("10.0.0.7", "127.0.0.1", "::ffff:10.0.0.7", "fd00::1"),
-        *("64:ff9b::a9fe:a9fe", "64:ff9b::0a00:7", "::a9fe:a9fe", "2002:a00:7::1"),
+        ("10.0.0.7", Reason.ADDRESS_CLOSED),
+        ("::ffff:10.0.0.7", Reason.ADDRESS_CLOSED),
+        ("64:ff9b::0a00:7", Reason.ADDRESS_CLOSED),
+        ("fd00::1", Reason.ADDRESS_CLOSED),
+        ("127.0.0.1", Reason.ADDRESS_FORBIDDEN),
+        ("64:ff9b::a9fe:a9fe", Reason.ADDRESS_FORBIDDEN),
+        ("::a9fe:a9fe", Reason.ADDRESS_FORBIDDEN),
+        ("2002:a00:7::1", Reason.ADDRESS_FORBIDDEN),
     ],
 )
 async def test_a_name_that_leads_inside_is_not_connected_to(
-    leads_to: str, monkeypatch: pytest.MonkeyPatch
+    leads_to: str, reason: Reason, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def resolve(*_: Any, **__: Any) -> list[dict[str, Any]]:
         return [{"hostname": "erp.example.com", "host": leads_to, "port": 80, "family": 2, "proto": 6, "flags": 0}]  # fmt: skip
@@ -339,7 +351,23 @@ async def test_a_name_that_leads_inside_is_not_connected_to(
     monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", resolve)
     with pytest.raises(ToolServerUnusable) as caught:
         await ToolLists().read(Address(url="http://erp.example.com/mcp", upstream=PUBLIC))
-    assert caught.value.reason == Reason.UNREACHABLE
+    assert caught.value.reason == reason
+    assert str(caught.value).startswith("erp.example.com leads to ")
+
+
+async def test_a_name_that_does_not_resolve_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def resolve(*_: Any, **__: Any) -> list[dict[str, Any]]:
+        raise socket.gaierror(socket.EAI_NONAME, "x")
+
+    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", resolve)
+    with pytest.raises(ToolServerUnusable) as caught:
+        await ToolLists().read(Address(url="http://erp.example.com/mcp", upstream=PUBLIC))
+    assert (caught.value.reason, str(caught.value)) == (
+        Reason.UNREACHABLE,
+        "no answer: its name does not resolve",
+    )
 
 
 def resource(uri: str, **fields: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import base64
 from typing import Any
 
+import pytest
 from tests.unit.relay_operator.operator_stage import SYSTEM, Life, Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
@@ -323,6 +324,27 @@ async def test_a_server_that_does_not_answer_keeps_what_was_approved() -> None:
     del stage.tool_lists.problems["erp"]
     await stage.settle(20)
     assert told(stage, "ToolServer", "erp", "Ready")[0] == "True"
+    await life.end()
+
+
+@pytest.mark.parametrize(
+    ("reason", "stalls"),
+    [
+        (Reason.UNREACHABLE, False),
+        (Reason.ADDRESS_CLOSED, True),
+        (Reason.ADDRESS_FORBIDDEN, True),
+        (Reason.UNAUTHORIZED, True),
+    ],
+)
+@in_virtual_time
+async def test_what_a_person_has_to_mend_stalls_a_server(reason: Reason, stalls: bool) -> None:
+    stage = listing()
+    stage.tool_lists.problems["erp"] = ToolServerUnusable("what to do", reason=reason)
+    stage.tool_server()
+    life = await stage.operator()
+    await stage.settle(30)
+    assert told(stage, "ToolServer", "erp", "Ready") == ("False", reason)
+    assert (told(stage, "ToolServer", "erp", "Stalled")[0] == "True") is stalls
     await life.end()
 
 
