@@ -61,9 +61,9 @@ class Settings(BaseSettings):
     max_batches: Count = 64
     """Batches in hand at a time; more are refused with 503, and come again."""
     max_connections: Count = 4096
-    """Of each port at a time, and half of the files that the process may open at most. Beyond them the address that has most gives one up."""
+    """Of each port at a time, and at most half of the files that the process may open beside its own 64. Beyond them the address that has most gives one up."""
     connections_per_address: Count = 512
-    """Beyond them an address gives up the one that waits for longest; behind one may be all relay pods of a node."""
+    """Beyond them an address gives up the one that waits for longest; behind one may be all relay pods of a node. Half of the port's where files bound that."""
     drain_seconds: Seconds = 20.0
     """From SIGTERM to the exit at the latest."""
 

@@ -61,7 +61,7 @@ class Network:
     async def _answer(self, pod: Pod, targets: tuple[Target, ...]) -> ProbeAnswer:
         if pod.name in self.relays.silent:
             await asyncio.sleep(4.0)
-            raise Unavailable("no answer within 4 s (TimeoutError)")
+            raise Unavailable("no answer within 4 s: nothing came in time")
         outcomes = [self._outcome(pod, target) for target in targets]
         is_late = Outcome.NO_ANSWER in outcomes
         await asyncio.sleep(CONNECT_SECONDS if is_late else self.seconds)

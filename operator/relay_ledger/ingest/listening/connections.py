@@ -25,6 +25,10 @@ class Phase(Enum):
     REQUEST = REQUEST_SECONDS
 
 
+PORTS: Final = 2
+"""Of the process, which share its descriptors."""
+OWN_DESCRIPTORS: Final = 64
+"""For the database, the process's own files, and what waits to be taken in."""
 ENDED_BY: Final = {Phase.IDLE: "idle", Phase.HEAD: "slow_head", Phase.REQUEST: "slow_request"}
 """Reasons for ending a connection that lasts too long, by its phase."""
 REASONS: Final = (*ENDED_BY.values(), "address", "full")
@@ -71,6 +75,17 @@ class _Address:
     def longest(self) -> Connection:
         """The one that waits for longest; there has to be one."""
         return next(iter(self.waiting))
+
+
+def places(descriptors: int, *, most: int, most_per_address: int) -> tuple[int, int]:
+    """Returns how many connections a port may have and how many of them an address, where the process may open so many files.
+
+    Where these are what bounds a port, half of it is left to others than the address that has most: requests in hand make no room.
+    """
+    of_port = max(PORTS, (descriptors - OWN_DESCRIPTORS) // PORTS)
+    if of_port >= most:
+        return most, most_per_address
+    return of_port, min(most_per_address, of_port // 2)
 
 
 class Connections:

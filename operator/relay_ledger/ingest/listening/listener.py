@@ -11,7 +11,7 @@ from aiohttp import StreamReader, web
 from relay_contract.descriptor_limit import raise_descriptor_limit
 from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
-from relay_ledger.ingest.listening.connections import Connection, Connections, Phase
+from relay_ledger.ingest.listening.connections import Connection, Connections, Phase, places
 from relay_ledger.settings import Settings
 
 LOOK_SECONDS: Final = 1.0
@@ -94,11 +94,12 @@ async def listening(
         metrics.connection_ended(reason)
         log.repeated("connection_ended", by=("reason",), reason=reason, address=address)
 
-    connections = Connections(
-        most=min(settings.max_connections, raise_descriptor_limit() // 2),
+    most, most_per_address = places(
+        raise_descriptor_limit(),
+        most=settings.max_connections,
         most_per_address=settings.connections_per_address,
-        ended=ended,
     )
+    connections = Connections(most=most, most_per_address=most_per_address, ended=ended)
     application.middlewares.append(_noted)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=drain_seconds)
     await runner.setup()

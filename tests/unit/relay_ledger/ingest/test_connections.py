@@ -7,10 +7,13 @@ import pytest
 from relay_ledger.ingest.listening.connections import (
     HEAD_SECONDS,
     IDLE_SECONDS,
+    OWN_DESCRIPTORS,
+    PORTS,
     REQUEST_SECONDS,
     Connection,
     Connections,
     Phase,
+    places,
 )
 
 
@@ -152,3 +155,20 @@ def test_refusing_or_making_room_does_not_look_at_every_connection(busy: bool) -
         assert (port.open("10.0.1.1")[1] is None) is busy
     # a look at each of them for each address took more than 10 s
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "port", "address"),
+    [(2**20, 4096, 512), (8256, 4096, 512), (8255, 4095, 512), (1024, 480, 240), (256, 96, 48), (16, 2, 1)],
+)  # fmt: skip
+def test_no_address_has_all_places_where_files_bound_them(
+    descriptors: int, port: int, address: int
+) -> None:
+    assert places(descriptors, most=4096, most_per_address=512) == (port, address)
+
+
+def test_both_ports_leave_the_process_files_of_its_own() -> None:
+    for descriptors in range(128, 10_000, 7):
+        port, address = places(descriptors, most=4096, most_per_address=512)
+        assert descriptors - PORTS * port >= OWN_DESCRIPTORS
+        assert address < port
