@@ -87,8 +87,8 @@ class ReportApi:
                 connection.request("GET", target, headers=self._headers())
                 response = connection.getresponse()
                 body = response.read(MAX_PAGE_BYTES + 1)
-            except http.client.HTTPException as error:
-                raise ProviderRefused(f"{path}: {type(error).__name__}") from None
+            except http.client.HTTPException:
+                raise ProviderRefused(f"{path}: its answer was broken off, or is no HTTP") from None
         if response.status != http.HTTPStatus.OK:
             raise ProviderRefused(f"{path} answered {response.status}: {_one_line(body[:200])}")
         if len(body) > MAX_PAGE_BYTES:

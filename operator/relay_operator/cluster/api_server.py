@@ -16,6 +16,7 @@ from kubernetes.aio import config as kubernetes_config
 from yaml import YAMLError
 
 from relay_operator import names
+from relay_operator.cluster.connection_errors import in_words
 from relay_operator.cluster.leadership import fence as fences
 from relay_operator.cluster.leadership.fence import Fence, FencedRequest, Unfenced
 from relay_operator.cluster.metrics.api_traffic import ApiTraffic, names_a_proxy
@@ -325,7 +326,7 @@ class KubernetesApiServer:
 
 def _unreachable(what: str, error: Exception) -> Unavailable:
     return Unavailable(
-        f"{what}: the API server cannot be reached ({error or type(error).__name__})"
+        f"{what}: the API server cannot be reached ({str(error) or in_words(error)})"
     )
 
 

@@ -176,8 +176,8 @@ class ToolLists:
     def _closed(self, where: str, *addresses: str) -> ToolServerUnusable:
         """Returns why none of these addresses is connected to: the first that could be opened, and how, else that none is."""
         for address in map(_plain, addresses):
-            opened = not is_disguised(address) and open_part(address, self._cluster_cidrs)
-            if opened:
+            opened = None if is_disguised(address) else open_part(address, self._cluster_cidrs)
+            if opened is not None:
                 return ToolServerUnusable(
                     f"{where} {address}, which is not among egressCIDRs"
                     f" and, without any, no public address; add its block, e.g. {opened[0]}, to spec.egressCIDRs",

@@ -10,10 +10,11 @@ import aiohttp
 import httpx
 import pytest
 import requests
+from aiohttp.client_reqrep import ConnectionKey
 
 from relay_operator.cluster.connection_errors import in_words
 
-KEY: Any = aiohttp.client_reqrep.ConnectionKey("erp.test", 443, True, True, None, None, None)
+KEY: Any = ConnectionKey("erp.test", 443, True, True, None, None, None)
 """What the errors of aiohttp's connector stand for."""
 
 
