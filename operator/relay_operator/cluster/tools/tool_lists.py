@@ -146,7 +146,7 @@ class ToolLists:
         """Reads the lists; raises ToolServerUnusable for those of tools and prompts."""
         host = urlsplit(address.url).hostname or ""
         if _is_address(host) and not self._lets_out(address.upstream, host):
-            raise self._closed("endpoint.url names", host)
+            raise self._closed(address.upstream, "endpoint.url names", host)
         resolver = _Guarded(lambda found: self._lets_out(address.upstream, found))
         try:
             async with aiohttp.ClientSession(
@@ -168,19 +168,24 @@ class ToolLists:
             ) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if resolver.refused:
-                raise self._closed(f"{host} leads to", *resolver.refused) from error
+                raise self._closed(
+                    address.upstream, f"{host} leads to", *resolver.refused
+                ) from error
             raise ToolServerUnusable(
                 f"no answer: {in_words(error)}", reason=Reason.UNREACHABLE
             ) from error
 
-    def _closed(self, where: str, *addresses: str) -> ToolServerUnusable:
+    def _closed(self, upstream: Upstream, where: str, *addresses: str) -> ToolServerUnusable:
         """Returns why none of these addresses is connected to: the first that could be opened, and how, else that none is."""
+        lack = (
+            "is not among egressCIDRs" if upstream.cidrs else "is private, and egressCIDRs is empty"
+        )
         for address in map(_plain, addresses):
             opened = None if is_disguised(address) else open_part(address, self._cluster_cidrs)
             if opened is not None:
                 return ToolServerUnusable(
-                    f"{where} {address}, which is not among egressCIDRs"
-                    f" and, without any, no public address; add its block, e.g. {opened[0]}, to spec.egressCIDRs",
+                    f"{where} {address}, which {lack}: relays may not reach it; "
+                    f"add its block, e.g. {opened[0]}, to spec.egressCIDRs",
                     reason=Reason.ADDRESS_CLOSED,
                 )
         return ToolServerUnusable(
