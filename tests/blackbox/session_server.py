@@ -30,6 +30,7 @@ class SessionServer:
     seen: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
     replies: "queue.Queue[Any]" = field(default_factory=queue.Queue)
     has_stream: bool = True
+    no_stream_status: int = 405
     told: dict[str, list[bytes]] = field(default_factory=dict)
     port: int = 0
 
@@ -131,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
             rest(self)
             return
         if stream is None or not self.state.has_stream:
-            self._send(404 if stream is None else 405, b"")
+            self._send(404 if stream is None else self.state.no_stream_status, b"")
             return
         self._begin_events()
         told = self.state.told[session]

@@ -550,6 +550,19 @@ def test_a_server_that_says_what_it_may_not_loses_its_stream(
             pytest.fail("the stream was cut off, not ended")
 
 
+@pytest.mark.parametrize("resumes", [False, True])
+def test_a_stream_that_its_server_still_holds_is_to_be_opened_again(
+    office: Relay, crm: SessionServer, resumes: bool
+) -> None:
+    session = begun(office)
+    with opened(office, session) as wire:
+        last = event_id(wire.chunk())
+    headers = {"mcp-session-id": session, **({"last-event-id": last} if resumes else {})}
+    crm.has_stream, crm.no_stream_status = False, 409
+    # 405 would tell a client that there is none and never will be
+    assert code(office.ask("GET", MCP, headers=headers), 409) == -32600
+
+
 def test_without_a_stream_of_the_servers_there_is_none(office: Relay, crm: SessionServer) -> None:
     crm.has_stream = False
     answer = office.ask("GET", MCP, headers={"mcp-session-id": begun(office)})

@@ -41,7 +41,7 @@ class StreamReader(ABC):
 
 
 class ServerStream(ServerReceiver):
-    """One server's stream of what changes there. place is what its reader knows it by."""
+    """One server's stream of what changes there. place is what its reader knows it by; is_taken says that its server has another one."""
 
     __slots__ = (
         "_events",
@@ -51,6 +51,7 @@ class ServerStream(ServerReceiver):
         "_request",
         "_seat",
         "_server",
+        "is_taken",
     )
 
     def __init__(
@@ -71,6 +72,7 @@ class ServerStream(ServerReceiver):
         self._seat = seat
         self._reader = reader
         self._events: EventReader | None = None
+        self.is_taken = False
 
     def start(self) -> None:
         """Asks the server for its stream."""
@@ -104,6 +106,7 @@ class ServerStream(ServerReceiver):
         if status == 200 and media_type == _EVENTS:
             self._events = EventReader(SERVER_BOUNDS.size, with_ids=True)
             self._reader.opened()
+        self.is_taken = status == 409
 
     def body_received(self, data: bytes, now: float) -> None:
         if self._is_over or self._events is None:

@@ -277,7 +277,11 @@ class SessionStream(TenantRequest, StreamReader):
         """Ends the stream in order; one that never began is refused as a server without streams refuses it."""
         if self._over:
             return
+        is_taken = any(stream.is_taken for stream in self._streams)
         self._drop()
+        if not self._writes and is_taken:
+            self.send(*error_answer(ProtocolError.stream_taken))
+            return
         if not self._writes and self._resumes:
             # no server goes on where it was
             self.send(*error_answer(ProtocolError.unknown_event))

@@ -75,6 +75,11 @@ class ProtocolError(Enum):
         INVALID_REQUEST,
         "Unknown event id: open the stream without Last-Event-ID",
     )
+    stream_taken = (
+        409,
+        INVALID_REQUEST,
+        "The server still holds the stream of before: open it again later",
+    )
     unknown_session = (404, SESSION_NOT_FOUND, "Session not found")
     forbidden_origin = (403, INVALID_REQUEST, "Requests of web pages are not accepted")
     unsupported_media_type = (415, INVALID_REQUEST, "The content type has to be application/json")

@@ -207,7 +207,7 @@ def test_errors_are_messages_of_the_protocol(id_text: str, era: Era) -> None:
         assert content["jsonrpc"] == "2.0"
         assert ("id" in content) == bool(id_text)
         assert isinstance(content["error"]["code"], int)
-        assert one.status(era) in {200, 400, 403, 404, 413, 415, 429, 502, 503}
+        assert one.status(era) in {200, 400, 403, 404, 409, 413, 415, 429, 502, 503}
 
 
 def test_errors_of_each_era_have_its_codes() -> None:
