@@ -16,7 +16,7 @@ from kubernetes.aio import config as kubernetes_config
 from yaml import YAMLError
 
 from relay_operator import names
-from relay_operator.cluster.connection_errors import in_words
+from relay_operator.cluster.connecting.connection_errors import in_words
 from relay_operator.cluster.leadership import fence as fences
 from relay_operator.cluster.leadership.fence import Fence, FencedRequest, Unfenced
 from relay_operator.cluster.metrics.api_traffic import ApiTraffic, names_a_proxy

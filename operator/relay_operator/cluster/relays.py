@@ -21,7 +21,7 @@ from relay_contract import document, endpoints
 from relay_contract.preflight import Preflight, Preflights
 from relay_contract.provider_probe import PROBE_SECONDS, STREAM_PROBE_SECONDS, ProviderProbe
 from relay_contract.quota_use import QuotaLevel, QuotaUses
-from relay_operator.cluster.connection_errors import in_words
+from relay_operator.cluster.connecting.connection_errors import in_words
 from relay_operator.cluster.leadership import fence as fences
 from relay_operator.cluster.leadership.fence import Fence, Unfenced
 from relay_operator.cluster.metrics.catalogue import PUSHES

@@ -6,7 +6,7 @@ from typing import Any, Final
 import httpx
 
 from relay_contract.billing.price_book import BOOKS_PATH, STANDING_PATH
-from relay_operator.cluster.connection_errors import in_words
+from relay_operator.cluster.connecting.connection_errors import in_words
 from relay_operator.cluster.ledger.key_file import KeyFile
 from relay_operator.decisions.ledger import standing
 from relay_operator.decisions.ledger.standing import Standing

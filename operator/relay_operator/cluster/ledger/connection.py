@@ -5,7 +5,7 @@ from typing import Final
 
 import httpx
 
-from relay_operator.cluster.connection_errors import in_words
+from relay_operator.cluster.connecting.connection_errors import in_words
 from relay_operator.cluster.ledger.key_file import KeyFile
 from relay_operator.errors import LedgerUnavailable
 

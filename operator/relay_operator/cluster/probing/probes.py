@@ -28,7 +28,7 @@ from relay_contract.isolation_probe import (
     outcome_of,
     seal_request,
 )
-from relay_operator.cluster.connection_errors import in_words
+from relay_operator.cluster.connecting.connection_errors import in_words
 from relay_operator.cluster.probing.decoy import Decoy
 from relay_operator.cluster.relays import Pod
 from relay_operator.errors import Unavailable

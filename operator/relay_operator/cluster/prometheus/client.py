@@ -17,7 +17,7 @@ from prometheus_api_client.exceptions import PrometheusApiClientException
 from requests.adapters import BaseAdapter
 from urllib3 import Retry
 
-from relay_operator.cluster.connection_errors import in_words
+from relay_operator.cluster.connecting.connection_errors import in_words
 from relay_operator.cluster.prometheus.access import Access
 from relay_operator.cluster.prometheus.answers import Reader
 from relay_operator.cluster.prometheus.query import Labels, range_query

@@ -25,7 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from relay_contract.tools.definitions import definition_digest, described
 from relay_contract.tools.patterns import DefinitionName, ResourceName
 from relay_contract.tools.tool_server import SESSION_REVISIONS
-from relay_operator.cluster.connection_errors import in_words
+from relay_operator.cluster.connecting.connection_errors import in_words
 from relay_operator.decisions.tools.definitions import MOST_DEFINITIONS, MOST_RESOURCES
 from relay_operator.decisions.tools.differences import Marks
 from relay_operator.errors import ToolServerUnusable

@@ -12,7 +12,7 @@ import pytest
 import requests
 from aiohttp.client_reqrep import ConnectionKey
 
-from relay_operator.cluster.connection_errors import in_words
+from relay_operator.cluster.connecting.connection_errors import in_words
 
 KEY: Any = ConnectionKey("erp.test", 443, True, True, None, None, None)
 """What the errors of aiohttp's connector stand for."""

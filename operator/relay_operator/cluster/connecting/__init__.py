@@ -1,0 +1,1 @@
+"""Connections of the operator to others: why one gave no answer."""
