@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.chart.exported import LEDGER, OPERATOR, RELAY, exported
 from tests.cluster.session import provider
 
 from relay_operator import names
@@ -18,6 +19,7 @@ from relay_operator.settings import Settings, split
 CHART = Path(__file__).resolve().parents[2] / "charts" / "relay-operator"
 DIGEST = f"sha256:{'a' * 64}"
 Object = dict[str, Any]
+SET_BY_THE_PROMETHEUS_OPERATOR = {"namespace", "pod", "container", "endpoint", "job", "instance"}
 
 
 def rendered(*sets: str, name: str = "relay-operator", space: str = "relay-system") -> list[Object]:
@@ -213,6 +215,31 @@ def test_pod_monitors_give_the_series_the_labels_that_the_operator_asks_by() -> 
     assert set(written) == {"job", "k8s_namespace", "k8s_pod", "pod_uid", "tenant"}
     selected = monitors["-relays"]["spec"]["selector"]["matchLabels"]
     assert selected.items() <= names.standard_labels("finance").items()
+
+
+@pytest.mark.parametrize(
+    ("monitor", "by", "is_believed"),
+    [
+        # its series tell of other namespaces than its own
+        ("relay-operator", OPERATOR, True),
+        # what a relay says of itself counts for nothing
+        ("relay-operator-relays", RELAY, False),
+        ("relay-operator-relays-slo", RELAY, False),
+        ("relay-operator-ledger", LEDGER, False),
+    ],
+)
+def test_series_keep_their_labels_where_the_prometheus_operator_scrapes(
+    monitor: str, by: str, is_believed: bool
+) -> None:
+    objects = rendered("podMonitors.enabled=true", "ledger.enabled=true")
+    [scraped] = the(objects, "PodMonitor", monitor)["spec"]["podMetricsEndpoints"]
+    assert scraped.get("honorLabels", False) is is_believed
+    relabelings = scraped["relabelings"]
+    of_targets = SET_BY_THE_PROMETHEUS_OPERATOR | {one.get("targetLabel") for one in relabelings}
+    dropped = {one["regex"] for one in relabelings if one["action"] == "labeldrop"}
+    of_series = {label for one in exported() if one.by == by for label in one.labels}
+    # Prometheus would call such a label of a series exported_...
+    assert is_believed or of_series & (of_targets - dropped) == set()
 
 
 def test_definitions_are_applied_by_an_account_that_exists_for_the_hook_alone(
