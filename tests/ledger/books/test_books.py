@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import event, func, select
-from tests.ledger.conftest import Books
+from tests.ledger.conftest import RETAIL, Books
 from tests.ledger.ledger_process import KEY, LedgerProcess, token_of
 from tests.unit.relay_contract.billing.records import NOON, closed
 
@@ -405,3 +405,17 @@ def test_prices_that_another_process_put_into_force_count_for_the_next_booking(
     finally:
         other.end()
     assert books.ledger.sums("uid-b", start=0, end=2**60)["charge_pico"] == (4_200 + 7_200) * 10**6
+
+
+def test_what_had_no_price_at_the_end_of_a_month_is_told_in_the_next_one(books: Books) -> None:
+    put(books, BOOK)
+    # 23:00 UTC on 31 October
+    at = 1_793_487_600_000_000
+    record = closed(tenant_uid="uid-b", answered_model="gpt-9", dispatched_at=at)
+    books.ledger.book("uid-b", [record], books.prices, now=at)
+    unpriced = MonthSums(books.engine).unpriced
+    for now, names in ((at + DAY, {"uid-b": ["gpt-9"]}), (at + 11 * DAY, {})):
+        assert unpriced(now=now)["charge"] == names
+    books.store.load(RETAIL.replace("retail", "standard").replace("gpt-4.1", "gpt-9"), now=at)
+    Repricing(books.engine, books.prices, start=at, end=at + DAY).run(now=at + DAY)
+    assert unpriced(now=at + DAY)["charge"] == {}

@@ -11,9 +11,11 @@ from relay_ledger.periods.months import Period, month_at, month_period
 from relay_ledger.periods.zones import UnknownZone, zone
 from relay_ledger.store.databases import reading
 from relay_ledger.store.tables import SUMS
+from relay_ledger.store.usage_reading import DAY_MICROSECONDS
 
 _MOST_NAMES: Final = 20
 """Told of one subject."""
+_TOLD_FOR: Final = 10 * DAY_MICROSECONDS
 _IS_TOOL: Final = SUMS.c.side == TOOL_SIDE
 
 
@@ -37,20 +39,22 @@ class MonthSums:
         return found
 
     def unpriced(self, *, now: int) -> dict[str, dict[str, list[str]]]:
-        """Returns the models and tools that calls of this month of UTC have no price for, by account and subject.
+        """Returns the models and tools that calls of this month of UTC, and of the last ten days, have no price for, by account and subject: what
+        is missing at the end of a month is told until its statements are final, and longer.
 
         Among those of tenants tools stand as SERVER/TOOL; what they cost is an account of its own, by server.
         """
         month = _month("UTC", now)
+        since = min(month.start, now - _TOLD_FOR)
         server_and_tool = case((_IS_TOOL, SUMS.c.provider + "/" + SUMS.c.model), else_=SUMS.c.model)
         cost, charge = SUMS.c.cost_unpriced, SUMS.c.charge_unpriced
         with reading(self._engine) as connection:
             return {
-                "cost": _named(connection, month, SUMS.c.provider, SUMS.c.model, cost, ~_IS_TOOL),
+                "cost": _named(connection, since, SUMS.c.provider, SUMS.c.model, cost, ~_IS_TOOL),
                 "tool_cost": _named(
-                    connection, month, SUMS.c.provider, SUMS.c.model, cost, _IS_TOOL
+                    connection, since, SUMS.c.provider, SUMS.c.model, cost, _IS_TOOL
                 ),
-                "charge": _named(connection, month, SUMS.c.tenant_uid, server_and_tool, charge),
+                "charge": _named(connection, since, SUMS.c.tenant_uid, server_and_tool, charge),
             }
 
 
@@ -74,17 +78,17 @@ def _charged(connection: Connection, month: Period) -> dict[str, int]:
 
 def _named(
     connection: Connection,
-    month: Period,
+    since: int,
     subject: ColumnElement[str],
     used: ColumnElement[str],
     missing: ColumnElement[int],
     *where: ColumnElement[bool],
 ) -> dict[str, list[str]]:
-    """Returns by subject what was used of it without a price."""
+    """Returns by subject what was used of it since then without a price."""
     columns = (subject.label("subject"), used.label("used"))
     rows = connection.execute(
         select(*columns)
-        .where(SUMS.c.quarter >= month.start, SUMS.c.quarter < month.end, *where)
+        .where(SUMS.c.quarter >= since, missing != 0, *where)
         .group_by(*columns)
         .having(func.sum(missing) > 0)
         .order_by(*columns)

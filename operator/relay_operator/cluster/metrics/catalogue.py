@@ -52,7 +52,7 @@ API_CALL_DURATION: Final = Histogram(
 )
 UNPRICED_MODELS: Final = Gauge(
     "relay_operator_unpriced_models",
-    "Models and tools of this month without a price, each counted for every Provider (cost), ToolServer (tool_cost) or Tenant (charge) that the ledger has booked it for.",
+    "Models and tools of this month and the last ten days that are booked without a price, each counted for every Provider (cost), ToolServer (tool_cost) or Tenant (charge) that the ledger has booked it for.",
     ["account"],
 )
 BUDGETS_SPENT: Final = Gauge(

@@ -77,7 +77,7 @@ def of_provider(unpriced: Sequence[str], problem: str, *, is_taken: bool) -> Con
 
 
 def of_tool_server(unpriced: Sequence[str], problem: str, *, is_taken: bool) -> Condition:
-    """Builds the condition of a ToolServer with prices; unpriced are tools that were called this month and have none."""
+    """Builds the condition of a ToolServer with prices; unpriced are tools that were called lately and booked without one."""
     if problem:
         return _refused(problem)
     if unpriced:
@@ -89,7 +89,11 @@ def of_tool_server(unpriced: Sequence[str], problem: str, *, is_taken: bool) -> 
         )
     if not is_taken:
         return _awaiting("its prices")
-    return _priced(True, Reason.PRICED, "every tool that was called this month has a price")
+    return _priced(
+        True,
+        Reason.PRICED,
+        "every tool that was called this month or in the last ten days has a price",
+    )
 
 
 def _refused(problem: str) -> Condition:
@@ -126,8 +130,8 @@ def of_tenant(
         return _priced(
             False,
             Reason.UNPRICED,
-            f"PriceList {price_list} has no price for these models and tools, which were used this month: {named(unpriced)}. Their "
-            "calls are booked without a charge; add them, then correct what is booked with relay-ledger prices reprice",
+            f"calls of these models and tools are booked without a price of PriceList {price_list}: {named(unpriced)}. Add those "
+            "that it has no price for, then correct what is booked with relay-ledger prices reprice",
         )
     if left_out:
         return _priced(
@@ -142,7 +146,7 @@ def of_tenant(
     return _priced(
         True,
         Reason.PRICED,
-        f"PriceList {price_list} has a price for everything that was used this month",
+        f"PriceList {price_list} has a price for everything that was used this month or in the last ten days",
     )
 
 

@@ -265,7 +265,7 @@ async def test_prices_of_tools_are_in_force_and_tools_without_one_are_named(tmp_
     }
     assert {(one["status"], one["reason"]) for one in named.values()} == {("False", "Unpriced")}
     assert "these tools cost: pay." in named["ToolServer"]["message"]
-    assert "used this month: erp/pay." in named["Tenant"]["message"]
+    assert "of PriceList standard: erp/pay." in named["Tenant"]["message"]
     assert [unpriced_of(account) for account in ("cost", "tool_cost", "charge")] == [0, 1, 1]
     # nothing of it keeps a server from being used
     assert told(stage, "ToolServer", "erp", "Ready")[0] == "True"
