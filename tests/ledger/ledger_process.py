@@ -101,6 +101,12 @@ class LedgerProcess:
         """The port that relays speak to."""
         return self._ports["ingest_port"]
 
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         assert self._process is not None
         self._process.kill()
@@ -163,7 +169,13 @@ class LedgerProcess:
         return f"http://127.0.0.1:{self._ports['ingest_port']}"
 
     def ask(
-        self, method: str, path: str, *, token: str | None = None, body: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
     ) -> httpx.Response:
         """Sends a request to the port of relays; with uid-a's token if none is named."""
         token = token_of("uid-a") if token is None else token
@@ -171,7 +183,7 @@ class LedgerProcess:
             method,
             f"{self.url}{path}",
             content=body,
-            headers={"Authorization": f"Bearer {token}"},
+            headers={"Authorization": f"Bearer {token}", **(headers or {})},
         )
 
     def deliver(self, records: Sequence[AttemptRecord], *, token: str) -> None:

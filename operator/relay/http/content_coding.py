@@ -5,6 +5,8 @@ from typing import Any, Final
 
 MOST_AT_ONCE_BYTES: Final = 4 * 1024 * 1024
 """What one read may inflate to; beyond it the rest is not read, since a few kB could fill the memory."""
+MOST_MEMBERS_AT_ONCE: Final = 64
+"""Of one read. Each copies what is behind it, so that a read full of empty ones would take the square of its size."""
 _GZIP: Final = frozenset({b"gzip", b"x-gzip"})
 _GZIP_BYTE: Final = 0x1F
 _DEFLATE: Final = b"deflate"
@@ -38,8 +40,13 @@ class Inflater:
     def feed(self, data: bytes) -> bytes:
         """Returns what can be decoded with these bytes; nothing once the body proved unreadable."""
         inflated = b""
+        members = 0
         while data and self.readable and not self._ended:
             if self._stream is None:
+                members += 1
+                if members > MOST_MEMBERS_AT_ONCE:
+                    self.readable = False
+                    break
                 self._stream = zlib.decompressobj(self._window_bits(data[0]))
             elif self._stream.eof:
                 # another gzip member may follow (RFC 1952 section 2.2); anything else is ignored

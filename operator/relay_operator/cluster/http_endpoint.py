@@ -38,8 +38,12 @@ class OperatorEndpoint:
 
     async def start(self) -> None:
         """Opens the port."""
+        # nobody reads a body here; a compressed one would be unpacked all the same before it is dropped
         self._runner = web.AppRunner(
-            self.application(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS
+            self.application(),
+            access_log=None,
+            auto_decompress=False,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
         )
         await self._runner.setup()
         await web.TCPSite(self._runner, port=self._port).start()

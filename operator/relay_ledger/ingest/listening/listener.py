@@ -114,6 +114,8 @@ async def listening(
                 server,
                 loop=loop,
                 access_log=None,
+                # a compressed body would unpack to more than its sender paid for, with a token or without
+                auto_decompress=False,
                 max_headers=MAX_HEADERS,
                 max_field_size=MAX_FIELD_BYTES,
             ),

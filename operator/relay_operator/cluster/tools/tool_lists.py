@@ -195,14 +195,14 @@ class ToolLists:
         )
 
     def _lets_out(self, upstream: Upstream, address: str) -> bool:
-        if upstream.namespace:
-            # a Service of the cluster, by the name that its DNS gives it
-            return True
-        port = upstream.port
-        assert isinstance(port, int)
         plain = _plain(address)
         if is_disguised(plain):
             return False
+        if upstream.namespace:
+            # by the name that the cluster's DNS gives a Service, whose owner can have made another of it since it was looked at
+            return open_part(plain, ()) is not None
+        port = upstream.port
+        assert isinstance(port, int)
         return reach.lets_out((upstream,), plain, port, cluster_cidrs=self._cluster_cidrs)
 
 

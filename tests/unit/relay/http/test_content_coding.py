@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import time
 import zlib
 
 import pytest
@@ -58,6 +59,23 @@ def test_a_few_bytes_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> 
     inflater = Inflater(b"gzip")
     assert len(inflater.feed(gzip.compress(bytes(1_000_000)))) == 1000
     assert (inflater.readable, inflater.broken) == (False, False)
+
+
+def test_a_read_of_empty_members_takes_no_longer_than_any_other() -> None:
+    """Each is 20 bytes, and what is behind it was copied for each: a second for a mebibyte, in which nobody else is served."""
+    inflater = Inflater(b"gzip")
+    data = gzip.compress(b"") * (2**20 // 20)
+    began = time.process_time()
+    assert inflater.feed(data) == b""
+    assert time.process_time() - began < 0.2
+    assert (inflater.readable, inflater.broken) == (False, False)
+
+
+def test_members_that_come_one_by_one_are_all_read() -> None:
+    inflater = Inflater(b"gzip")
+    pieces = [inflater.feed(gzip.compress(b"%d " % number)) for number in range(200)]
+    assert b"".join(pieces).split() == [b"%d" % number for number in range(200)]
+    assert (inflater.readable, inflater.broken) == (True, False)
 
 
 @pytest.mark.parametrize(

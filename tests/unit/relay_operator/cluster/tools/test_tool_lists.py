@@ -370,6 +370,30 @@ async def test_a_name_that_does_not_resolve_is_told_in_words(
     )
 
 
+@pytest.mark.parametrize(
+    "leads_to", ["127.0.0.1", "::1", "169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254", "64:ff9b::7f00:1", "0.0.0.0"]
+)  # fmt: skip
+async def test_the_name_of_a_service_does_not_lead_to_the_operator_itself_or_its_node(
+    leads_to: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever owns the Service can make it one of type ExternalName once it was looked at."""
+    connected: list[str] = []
+
+    async def resolve(*_: Any, **__: Any) -> list[dict[str, Any]]:
+        return [{"hostname": "erp.erp.svc", "host": leads_to, "port": 80, "family": 2, "proto": 6, "flags": 0}]  # fmt: skip
+
+    async def connect(*_: Any, addr_infos: Any, **__: Any) -> Any:
+        connected.extend(one[4][0] for one in addr_infos)
+        raise OSError("not connected")
+
+    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", resolve)
+    monkeypatch.setattr(aiohttp.TCPConnector, "_wrap_create_connection", connect)
+    with pytest.raises(ToolServerUnusable) as caught:
+        await ToolLists().read(Address(url="http://erp.erp.svc/mcp", upstream=SERVICE))
+    assert caught.value.reason == Reason.ADDRESS_FORBIDDEN
+    assert not connected
+
+
 def resource(uri: str, **fields: Any) -> dict[str, Any]:
     return {"uri": uri, "name": uri, "description": f"What {uri} says.", **fields}
 
