@@ -10,7 +10,7 @@ from relay_contract.billing.service_tiers import STANDARD, normal_tier
 from relay_contract.billing.token_buckets import Bucket, TokenBuckets
 from relay_ledger.prices.price_list import normal_model
 from relay_ledger.reconciliation.comparison import Cause, Evidence
-from relay_ledger.reconciliation.provider_report import TOKENS, Tokens
+from relay_ledger.reconciliation.provider_report import DAY, TOKENS, Tokens
 from relay_ledger.reconciliation.reported_tiers import ReportedTiers
 
 _KINDS: Final[Mapping[Tokens, tuple[Bucket, ...]]] = {
@@ -41,7 +41,7 @@ class OwnUse:
         self._tiers = tiers
         self._ordered = sorted(set(buckets))
         self._starts = [start for start, _ in self._ordered]
-        self._requests: set[str] = set()
+        self._requests = _Requests()
         self.booked: dict[tuple[int, str, str], Booked] = {}
 
     def add(self, attempt: AttemptClosed) -> None:
@@ -96,10 +96,8 @@ class OwnUse:
     def _causes(self, attempt: AttemptClosed) -> list[Cause]:
         """Returns the causes that an attempt itself speaks for."""
         request = attempt.upstream_request_id
-        if request and request in self._requests:
+        if request and not self._requests.try_add(request, attempt.dispatched_at):
             return ["duplicate"]
-        if request:
-            self._requests.add(request)
         causes: list[Cause] = []
         if attempt.usage_source in ("partial", "estimated"):
             whole = attempt.stream and attempt.outcome == "ok"
@@ -117,6 +115,27 @@ class OwnUse:
         if key not in self.booked:
             self.booked[key] = Booked(dict.fromkeys(TOKENS, 0), {}, {})
         return self.booked[key]
+
+
+class _Requests:
+    """Ids of a provider's requests of one day and of the day before, which no repetition comes later than: those of a month would take hundreds
+    of MiB."""
+
+    def __init__(self) -> None:
+        self._day = 0
+        self._of_day: set[str] = set()
+        self._before: set[str] = set()
+
+    def try_add(self, request: str, at: int) -> bool:
+        """Returns whether the id is new; times never go back."""
+        day = at // DAY
+        if day != self._day:
+            self._before = self._of_day if day == self._day + 1 else set()
+            self._day, self._of_day = day, set()
+        if request in self._of_day or request in self._before:
+            return False
+        self._of_day.add(request)
+        return True
 
 
 def kinds(tokens: TokenBuckets) -> dict[Tokens, int]:

@@ -65,6 +65,8 @@ EVENTS: Final = Table(
     _whole("received_at"),
     _text("digest"),
     _text("line"),
+    # what is asked of all tenants at once begins with a time, not with a tenant
+    Index(None, "dispatched_at"),
     sqlite_strict=True,
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (dispatched_at)",

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import event, text
+from sqlalchemy import text
 from tests.ledger.conftest import Books
+from tests.ledger.records.reading_costs import asked
 from tests.unit.relay_contract.billing.records import closed
 
 from relay_ledger.ingest.booking_desk import BookingDesk
@@ -115,14 +116,9 @@ def test_what_has_only_one_side_is_told(books: Books, audited: Audited, table: s
 
 def test_no_statement_reads_what_is_of_all_tenants(books: Books, audited: Audited) -> None:
     book(books, "one", NOW)
-    asked: list[tuple[str, Any]] = []
-    event.listen(
-        books.engine,
-        "before_cursor_execute",
-        lambda _, __, statement, values, *___: asked.append((statement, values)),
-    )
-    audited.audit()
-    comparing = [one for one in asked if "postings" in one[0]]
+    with asked(books.engine) as questions:
+        audited.audit()
+    comparing = [one for one in questions.statements if "postings" in one[0]]
     assert comparing
     is_sqlite = books.engine.dialect.name == "sqlite"
     with books.engine.begin() as connection:

@@ -3,17 +3,21 @@
 import csv
 import io
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from tests.ledger.conftest import COSTS, Books
+from tests.ledger.records.reading_costs import asked, fill
 from tests.ledger.shell import Shell
 from tests.unit.relay_contract.billing.records import attempt, closed, opened
 
 from relay_contract.billing.attempt_event import AttemptRecord
+from relay_contract.billing.event_line import event_line
 from relay_contract.billing.token_buckets import TokenBuckets
 from relay_ledger.periods.contracts import Terms
+from relay_ledger.store.attempts.attempt_reading import Asked, AttemptReading
 from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.repricing import Repricing
 
@@ -77,6 +81,33 @@ def test_a_call_is_found_by_the_id_that_its_caller_gave_it(
     assert two["charge_version"].startswith("retail@")
     [again] = listed(shell, address, "--id", two["id"])
     assert again == two
+
+
+def test_an_id_is_found_without_a_look_at_every_attempt(books: Books) -> None:
+    book(books, used("one"))
+    lines = event_line(used("one")).decode()
+    fill(
+        books.engine,
+        [
+            {
+                "tenant_uid": f"uid-{number % 30}",
+                "event_id": f"{number:032x}",
+                "dispatched_at": at("2026-03-05") + number * 100_000_000,
+                "line": lines,
+            }
+            for number in range(20_000)
+        ],
+    )
+    reading = AttemptReading(books.engine)
+    with asked(books.engine) as questions:
+        page = reading.page(Asked(event_id=used("one").id), most=10)
+    assert [one.record.id for one in page.attempts] == [used("one").id]
+    # by the primary key, which begins with the tenant
+    plan = questions.plan(books.engine, " events")
+    assert re.search(
+        r"tenant_uid = tenants.uid\) AND|tenant_uid=\? AND event_id=\? AND phase", plan
+    ), plan
+    assert questions.rows_read(books.engine) < 1000
 
 
 def test_attempts_are_chosen_by_all_that_tells_them_apart(

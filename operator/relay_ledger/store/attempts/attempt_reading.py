@@ -1,23 +1,29 @@
-"""Reads single attempts, page by page. Of months that are no longer kept there are none.
+"""Reads single attempts, page by page. Of months that are no longer kept there are none."""
 
-A record is looked at as its line, in which event_line writes each field in one way: a field with a value is a text that stands in
-no other line, because quotes within values are escaped. Both databases find it alike, without an index that every booking would pay for.
-"""
-
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Engine, exists, func, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    exists,
+    func,
+    or_,
+    select,
+    tuple_,
+)
 
 from relay_contract.billing.event_line import read_event
 from relay_ledger.booking.posting import Posting
 from relay_ledger.reports.attempts import IN_FLIGHT as STILL_OPEN
 from relay_ledger.reports.attempts import SWEPT, BookedAttempt
 from relay_ledger.store.databases import reading
+from relay_ledger.store.rows.line_fields import says
 from relay_ledger.store.rows.posting_rows import posting_from
-from relay_ledger.store.tables import EVENTS, IN_FLIGHT, POSTINGS
+from relay_ledger.store.tables import EVENTS, IN_FLIGHT, POSTINGS, TALLIES
 
 _AT_ONCE: Final = 500
 Place = tuple[int, str]
@@ -54,14 +60,14 @@ class AttemptReading:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._finds = func.instr if engine.dialect.name == "sqlite" else func.strpos
 
     def page(self, asked: Asked, *, most: int, after: Place | None = None) -> Page:
         """Returns at most so many attempts that come after a place."""
         place = (EVENTS.c.dispatched_at, EVENTS.c.event_id)
         found = select(*place, EVENTS.c.tenant_uid).where(*self._conditions(asked))
         if after is not None:
-            found = found.where(tuple_(*place) > tuple_(*after))
+            # the index is of times alone
+            found = found.where(place[0] >= after[0], tuple_(*place) > tuple_(*after))
         # both records of an attempt may answer
         found = found.group_by(*place, EVENTS.c.tenant_uid).order_by(*place).limit(most + 1)
         with reading(self._engine) as connection:
@@ -80,7 +86,7 @@ class AttemptReading:
         if asked.tenant_uid is not None:
             conditions.append(own.tenant_uid == asked.tenant_uid)
         if asked.event_id is not None:
-            conditions.append(own.event_id == asked.event_id)
+            conditions += _has_id(asked)
         conditions += [self._says(name, value) for name, value in asked.fields.items()]
         if asked.model is not None:
             names = ("requestedModel", "routedModel", "answeredModel")
@@ -92,8 +98,7 @@ class AttemptReading:
         return conditions
 
     def _says(self, name: str, value: str) -> ColumnElement[bool]:
-        written = f'"{name}":{json.dumps(value, ensure_ascii=False)}'
-        return self._finds(EVENTS.c.line, written) > 0
+        return says(name, value, self._engine.dialect)
 
     def _ended(self, outcome: str) -> ColumnElement[bool]:
         if outcome == STILL_OPEN:
@@ -104,6 +109,23 @@ class AttemptReading:
         if outcome == SWEPT:
             return _has("swept") & ~_has("closed")
         return self._says("outcome", outcome)
+
+
+def _has_id(asked: Asked) -> list[ColumnElement[bool]]:
+    """Finds an id by the primary key, which begins with the tenant: for each tenant it is a look into the index, not one at every record."""
+    conditions: list[ColumnElement[bool]] = [EVENTS.c.event_id == asked.event_id]
+    if asked.tenant_uid is None:
+        conditions.append(EVENTS.c.tenant_uid.in_(_every_tenant()))
+    return conditions
+
+
+def _every_tenant() -> Select[tuple[str]]:
+    """Returns whose attempts are counted, each by a look into an index."""
+    uid = TALLIES.c.tenant_uid
+    tenants = select(func.min(uid).label("uid")).cte("tenants", recursive=True)
+    following = select(func.min(uid)).where(uid > tenants.c.uid).scalar_subquery()
+    tenants = tenants.union_all(select(following).where(tenants.c.uid.is_not(None)))
+    return select(tenants.c.uid).where(tenants.c.uid.is_not(None))
 
 
 def _has(phase: str) -> ColumnElement[bool]:

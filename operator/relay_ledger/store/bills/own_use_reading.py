@@ -1,30 +1,37 @@
 """Reads what is booked of a provider for a reconciliation: attempts one after another, and the cost of each day."""
 
 from collections.abc import Iterator
+from typing import Final
 
-from sqlalchemy import Engine, select, tuple_
+from sqlalchemy import Engine, case, select, tuple_
 
 from relay_contract.billing.attempt_event import AttemptClosed
 from relay_contract.billing.event_line import read_event
 from relay_ledger.booking.tool_posting import TOOL_SIDE
 from relay_ledger.store.databases import reading
+from relay_ledger.store.rows.line_fields import says
 from relay_ledger.store.tables import EVENTS
 from relay_ledger.store.usage_reading import sums_in
 
-PAGE = 2000
+PAGE: Final = 2000
 
 
 def attempts_of(engine: Engine, provider: str, *, start: int, end: int) -> Iterator[AttemptClosed]:
-    """Yields the provider's attempts that ended and were sent from start up to but without end, in the order of their dispatch."""
+    """Yields the provider's attempts that ended and were sent from start up to but without end, in the order of their dispatch.
+
+    A page has as many attempts of all providers, so that no statement takes longer for a provider of which there are few.
+    """
     key = (EVENTS.c.dispatched_at, EVENTS.c.event_id)
+    line = case((says("provider", provider, engine.dialect), EVENTS.c.line))
     after = (start, "")
     while True:
         with reading(engine) as connection:
             rows = connection.execute(
-                select(*key, EVENTS.c.line)
+                select(*key, line)
                 .where(
                     EVENTS.c.phase == "closed",
-                    EVENTS.c.dispatched_at >= start,
+                    # the index is of times alone
+                    EVENTS.c.dispatched_at >= after[0],
                     EVENTS.c.dispatched_at < end,
                     tuple_(*key) > after,
                 )
@@ -34,9 +41,10 @@ def attempts_of(engine: Engine, provider: str, *, start: int, end: int) -> Itera
         if not rows:
             return
         after = (rows[-1].dispatched_at, rows[-1].event_id)
-        for _, _, line in rows:
-            record = read_event(line.encode())
-            if isinstance(record, AttemptClosed) and record.provider == provider:
+        for _, _, written in rows:
+            if written is not None:
+                record = read_event(written.encode())
+                assert isinstance(record, AttemptClosed)
                 yield record
 
 
