@@ -91,7 +91,8 @@ async def _serve(settings: Settings, engine: Engine, log: LedgerLog) -> None:
         log=log,
         max_batches=settings.max_batches,
     )
-    upkeep = Upkeep(settings, ledger, desk=desk, metrics=metrics, log=log)
+    reconciliations = ReconciliationStore(engine)
+    upkeep = Upkeep(settings, ledger, reconciliations, desk=desk, metrics=metrics, log=log)
     statements = FinalStatements(
         settings,
         StatementStore(engine, grace=settings.grace_hours * 3600 * SECOND),
@@ -101,7 +102,7 @@ async def _serve(settings: Settings, engine: Engine, log: LedgerLog) -> None:
     )
     audits = Audits(settings, ledger, desk=desk, metrics=metrics, log=log)
     reports = ScheduledReports(
-        settings, ReconciliationStore(engine), desk=desk, metrics=metrics, log=log
+        settings, reconciliations, engine=engine, desk=desk, metrics=metrics, log=log
     )
     await upkeep.round()
     # no relay is turned away because it came before the first look; watch_keys tells of a problem
@@ -121,7 +122,7 @@ async def _serve(settings: Settings, engine: Engine, log: LedgerLog) -> None:
         desk,
         books=BookStore(engine, prices),
         months=MonthSums(engine),
-        reconciliations=ReconciliationStore(engine),
+        reconciliations=reconciliations,
         log=log,
     ).add_routes(application)
     admin = _admin(engine, desk, metrics)

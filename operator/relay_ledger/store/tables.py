@@ -406,7 +406,8 @@ RECONCILIATIONS: Final = Table(
     sqlite_strict=True,
     sqlite_with_rowid=False,
 )
-"""What was found each time a provider's reports were compared with what is booked; the newest of the last period counts."""
+"""What was found each time a provider's reports were compared with what is booked; the newest of the last period counts, and the newest of each
+stays for ever."""
 
 COST_ADJUSTMENTS: Final = Table(
     "cost_adjustments",

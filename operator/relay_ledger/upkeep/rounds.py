@@ -9,6 +9,7 @@ from relay_ledger.ingest.key_file import KeyFile
 from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_ledger.settings import Settings
+from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
 from relay_ledger.store.ledger import Ledger
 from relay_ledger.upkeep.endings import ends_well
 
@@ -25,6 +26,7 @@ class Upkeep:
         self,
         settings: Settings,
         ledger: Ledger,
+        reconciliations: ReconciliationStore,
         *,
         desk: BookingDesk,
         metrics: LedgerMetrics,
@@ -32,6 +34,7 @@ class Upkeep:
     ) -> None:
         self._settings = settings
         self._ledger = ledger
+        self._reconciliations = reconciliations
         self._desk = desk
         self._metrics = metrics
         self._log = log
@@ -56,11 +59,17 @@ class Upkeep:
     async def _retain(self, now: int) -> None:
         if time.monotonic() - self._retained_at < RETENTION_SECONDS:
             return
-        cutoff = now - self._settings.kept_days * DAY
-        gone = await self._desk.in_thread(lambda: self._ledger.drop_before(cutoff))
+        kept, changing = (
+            now - days * DAY for days in (self._settings.kept_days, self._settings.past_days)
+        )
+        gone = await self._desk.in_thread(lambda: self._ledger.drop_before(kept))
+        # no record comes any more that another look would find
+        superseded = await self._desk.in_thread(
+            lambda: self._reconciliations.drop_superseded(changing)
+        )
         self._retained_at = time.monotonic()
-        if gone:
-            self._log.event("dropped", tables=gone)
+        if gone or superseded:
+            self._log.event("dropped", tables=gone, superseded_reconciliations=superseded)
 
 
 async def watch_keys(keys: KeyFile, seconds: float, log: LedgerLog) -> None:

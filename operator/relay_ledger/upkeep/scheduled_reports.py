@@ -15,12 +15,15 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
+from sqlalchemy import Engine
+
 from relay_ledger.ingest.booking_desk import BookingDesk
 from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_ledger.periods.months import month_period, read_month
-from relay_ledger.periods.zones import SECOND, zone
+from relay_ledger.periods.zones import QUARTER, SECOND, zone
 from relay_ledger.settings import ReportSource, Settings
+from relay_ledger.store.bills.own_use_reading import first_use
 from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
 from relay_ledger.upkeep.endings import ends_well
 
@@ -30,6 +33,8 @@ SPREAD_SECONDS: Final = 600.0
 LOOK_SECONDS: Final = 3600.0
 LONGEST_SECONDS: Final = 3600.0
 MAX_DETAIL: Final = 500
+MOST_BEFORE: Final = 12
+"""Months before the newest that may be due: a key that fails for longer has somebody compare the rest by hand."""
 HOUR: Final = 3600 * SECOND
 DAY: Final = 24 * HOUR
 _LOWEST: Final = 19
@@ -49,17 +54,21 @@ class ScheduledReports:
         settings: Settings,
         store: ReconciliationStore,
         *,
+        engine: Engine,
         desk: BookingDesk,
         metrics: LedgerMetrics,
         log: LedgerLog,
     ) -> None:
         self._settings = settings
         self._store = store
+        self._engine = engine
         self._desk = desk
         self._metrics = metrics
         self._log = log
         self._not_before: dict[tuple[str, str], int] = {}
         """By provider and month, of what took too long."""
+        self._first_use: dict[str, int] = {}
+        """By provider, of those of which something is booked."""
 
     async def run(self) -> None:
         """Looks for what is due until it is cancelled; returns at once where no source is named."""
@@ -79,9 +88,23 @@ class ScheduledReports:
         again = self._settings.report_hours * HOUR
         for source in self._settings.reports:
             made = await self._desk.in_thread(partial(self._store.made, source.provider))
-            for period in due(made, now, settle_hours=source.settle_hours, again=again):
+            since = await self._since(source.provider, made, now)
+            settle_hours = source.settle_hours
+            for period in due(made, now, settle_hours=settle_hours, again=again, since=since):
                 if now >= self._not_before.get((source.provider, period), 0):
                     await self._compare(source, period, now)
+
+    async def _since(self, provider: str, made: Mapping[int, int], now: int) -> int:
+        """Returns since when there is something to compare: what is booked, or what somebody has compared, of months that are kept."""
+        kept = now - self._settings.kept_days * DAY
+        first = self._first_use.get(provider)
+        if first is None:
+            first = await self._desk.in_thread(
+                partial(first_use, self._engine, provider, since=kept // QUARTER * QUARTER)
+            )
+            if first is not None:
+                self._first_use[provider] = first
+        return max(min([now if first is None else first, *made]), kept)
 
     async def _compare(self, source: ReportSource, period: str, now: int) -> None:
         try:
@@ -124,21 +147,23 @@ class ScheduledReports:
         self._log.event("report_failed", provider=source.provider, period=period, detail=detail)
 
 
-def due(made: Mapping[int, int], now: int, *, settle_hours: int, again: int) -> list[str]:
+def due(
+    made: Mapping[int, int], now: int, *, settle_hours: int, again: int, since: int
+) -> list[str]:
     """Returns the months to compare, by when those of a provider were compared last: made is of their starts, again in microseconds.
 
-    That is the month of the last settled day, and the one before until it was compared as a whole: once all of its days were settled.
+    That is the month of the last settled day, and each of those before, from that of since on, until it was compared as a whole: once all
+    of its days were settled.
     """
-    month = read_month(month_due(now, settle_hours=settle_hours))
-    before, newest = (month_period(one, zone("UTC")) for one in (month.moved(-1), month))
-    # of a provider that is new here nothing was booked before
-    known = any(start <= before.start for start in made)
-    months = []
-    if known and made.get(before.start, 0) < before.end + settle_hours * HOUR:
-        months.append(before.name)
-    if newest.start not in made or now - made[newest.start] >= again:
-        months.append(newest.name)
-    return months
+    newest = read_month(month_due(now, settle_hours=settle_hours))
+    months = [month_period(newest, zone("UTC"))]
+    while len(months) <= MOST_BEFORE and months[0].start > since:
+        months.insert(0, month_period(newest.moved(-len(months)), zone("UTC")))
+    *before, last = months
+    found = [one.name for one in before if made.get(one.start, 0) < one.end + settle_hours * HOUR]
+    if last.start not in made or now - made[last.start] >= again:
+        found.append(last.name)
+    return found
 
 
 def month_due(now: int, *, settle_hours: int) -> str:

@@ -19,6 +19,7 @@ from tests.ledger.bills.usage_report_api import (
     openai_usage,
 )
 from tests.ledger.conftest import Books
+from tests.ledger.ledger_process import LedgerProcess
 from tests.ledger.shell import Shell
 from tests.unit.relay_contract.billing.records import closed
 
@@ -600,9 +601,49 @@ def test_tokens_are_summed_up_where_the_reports_have_no_money(reconciler: Reconc
 
 
 def test_what_was_found_never_changes(books: Books) -> None:
-    store = ReconciliationStore(books.engine)
-    store.keep(
-        "openai", Summary(0, 0, 0, "USD", "0.00", "0.00", "0.00", ""), "{}", start=0, end=1, now=1
-    )
+    keep(books, "openai", (0, 1), made_at=1)
     with pytest.raises(DatabaseError), books.engine.begin() as connection:
         connection.execute(RECONCILIATIONS.update().values(summary="{}"))
+
+
+def test_what_a_later_look_has_superseded_goes_and_the_newest_of_each_month_stays(
+    books: Books,
+) -> None:
+    """What `Reconciled` tells, what is due, and the evidence for a statement are the newest of each month."""
+    store = ReconciliationStore(books.engine)
+    for provider in ("openai", "anthropic"):
+        for made_at in (10, 20, 30):
+            for period in ((0, 5), (5, 9), (9, 40)):
+                keep(books, provider, period, made_at=made_at + (provider == "openai"))
+    told, made = store.latest(), store.made("openai")
+    assert store.drop_superseded(9) == 2 * 2 * 2
+    assert store.drop_superseded(9) == 0
+    assert (store.latest(), store.made("openai")) == (told, made)
+    with reading(books.engine) as connection:
+        rows = connection.execute(
+            select(RECONCILIATIONS.c.starts_at, RECONCILIATIONS.c.made_at)
+            .where(RECONCILIATIONS.c.provider == "openai")
+            .order_by(RECONCILIATIONS.c.starts_at, RECONCILIATIONS.c.made_at)
+        ).all()
+    # the last month may still change
+    assert [tuple(row) for row in rows] == [(0, 31), (5, 31), (9, 11), (9, 21), (9, 31)]
+
+
+def keep(books: Books, provider: str, period: tuple[int, int], *, made_at: int) -> None:
+    found = Summary(0, 0, 0, "USD", "0.00", "0.00", "0.00", "")
+    start, end = period
+    ReconciliationStore(books.engine).keep(provider, found, "{}", start=start, end=end, now=made_at)
+
+
+def test_the_ledger_lets_go_of_what_is_superseded(
+    books: Books, address: str, tmp_path: Path
+) -> None:
+    for made_at in (1, 2):
+        keep(books, "openai", (0, 1), made_at=made_at)
+    process = LedgerProcess(address, tmp_path)
+    try:
+        process.start()
+        assert process.logged("dropped")["superseded_reconciliations"] == 1
+    finally:
+        process.end()
+    assert ReconciliationStore(books.engine).made("openai") == {0: 2}

@@ -72,7 +72,10 @@ def look(
     metrics = LedgerMetrics()
 
     def looked(
-        *times: int, given: str = ADMIN_KEY, providers: Sequence[str] = ("openai",)
+        *times: int,
+        given: str = ADMIN_KEY,
+        providers: Sequence[str] = ("openai",),
+        kept_days: int = 400,
     ) -> list[tuple[str, dict[str, Any]]]:
         key.write_text(given)
         logged: list[tuple[str, dict[str, Any]]] = []
@@ -89,10 +92,11 @@ def look(
             ReportSource(provider=name, dialect="openai", key_file=key, base=api.base)
             for name in providers
         )
-        settings = Settings(database=SecretStr(address), reports=sources)
+        settings = Settings(database=SecretStr(address), reports=sources, kept_days=kept_days)
         reports = ScheduledReports(
             settings,
             ReconciliationStore(books.engine),
+            engine=books.engine,
             desk=desk,
             metrics=metrics,
             log=log,
@@ -156,6 +160,43 @@ def test_a_month_stays_due_until_it_was_compared_as_a_whole(
     assert [told["period"] for _, told in look(now)] == periods
     # of April the provider has nothing
     assert [told["period"] for _, told in look(now)] == ["2026-04"]
+
+
+def test_months_that_a_failing_key_has_missed_are_compared_once_it_is_right(
+    books: Books, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the first one of which anything is booked, and however many have gone by."""
+    book(books, "2026-02-10", provider="anthropic")
+    book(books, "2026-03-10")
+    now = moment("2026-05-20T12:00")
+    periods = ["2026-03", "2026-04", "2026-05"]
+    with monkeypatch.context() as patch:
+        patch.setattr(scheduled_reports, "_COMMAND", ("/nowhere/python",))
+        failed = look(now)
+    assert [(event, told["period"]) for event, told in failed] == [
+        ("report_failed", period) for period in periods
+    ]
+    assert [told["period"] for event, told in look(now) if event == "reconciled"] == ["2026-03"]
+    # the provider has nothing of the others
+    assert [told["period"] for _, told in look(now)] == ["2026-04", "2026-05"]
+
+
+def test_months_of_which_attempts_are_no_longer_kept_are_not_due(
+    books: Books, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduled_reports, "_COMMAND", ("/nowhere/python",))
+    compared(books, "2025-01", moment("2025-01-20"))
+    book(books, "2025-01-10")
+    now = moment("2026-04-20T12:00")
+    logged = look(now, kept_days=66)
+    assert [told["period"] for _, told in logged] == ["2026-02", "2026-03", "2026-04"]
+    # no more than a year before
+    assert look(now, kept_days=4000)[0][1]["period"] == "2025-04"
+
+
+def book(books: Books, day: str, *, provider: str = "openai") -> None:
+    used = closed(attempt_id=day, dispatched_at=moment(day), provider=provider)
+    books.ledger.book("uid-a", [used], books.prices, now=1)
 
 
 def test_what_took_too_long_is_not_tried_each_hour(

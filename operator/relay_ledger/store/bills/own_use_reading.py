@@ -1,4 +1,4 @@
-"""Reads what is booked of a provider for a reconciliation: attempts one after another, and the cost of each day."""
+"""Reads what is booked of a provider for a reconciliation: attempts one after another, the cost of each day, and since when there is any."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -10,7 +10,7 @@ from relay_contract.billing.event_line import read_event
 from relay_ledger.booking.tool_posting import TOOL_SIDE
 from relay_ledger.store.databases import reading
 from relay_ledger.store.rows.line_fields import says
-from relay_ledger.store.tables import EVENTS
+from relay_ledger.store.tables import EVENTS, SUMS
 from relay_ledger.store.usage_reading import sums_in
 
 PAGE: Final = 2000
@@ -58,3 +58,15 @@ def cost_of(engine: Engine, provider: str, *, start: int, end: int) -> int:
         for (name, side), figures in rows
         if name == provider and side != TOOL_SIDE
     )
+
+
+def first_use(engine: Engine, provider: str, *, since: int) -> int | None:
+    """Returns the quarter of an hour of the first of a provider's attempts that were sent since then; None where there are none."""
+    first = (
+        select(SUMS.c.quarter)
+        .where(SUMS.c.quarter >= since, SUMS.c.provider == provider, SUMS.c.side != TOOL_SIDE)
+        .order_by(SUMS.c.quarter)
+        .limit(1)
+    )
+    with reading(engine) as connection:
+        return connection.execute(first).scalar()

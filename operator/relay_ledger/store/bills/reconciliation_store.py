@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from sqlalchemy import Engine, func, insert, select
+from sqlalchemy import Engine, delete, exists, func, insert, select
 
 from relay_contract.billing.reconciliation_summary import Summary
 from relay_ledger.store.databases import reading
@@ -11,7 +11,7 @@ from relay_ledger.store.tables import RECONCILIATIONS
 
 
 class ReconciliationStore:
-    """Rows are only added: what was found once stays found, and the next run adds what it finds."""
+    """Rows never change: the next run adds what it finds, and only what a later one of the same period has superseded ever goes."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -41,6 +41,19 @@ class ReconciliationStore:
                 .group_by(table.starts_at)
             ).all()
         return {row.starts_at: row.newest for row in rows}
+
+    def drop_superseded(self, cutoff: int) -> int:
+        """Drops what was found of periods that had ended by then, microseconds since 1970, but for the newest of each; returns how many."""
+        own, newer = RECONCILIATIONS.c, RECONCILIATIONS.alias()
+        is_superseded = exists().where(
+            newer.c.provider == own.provider,
+            newer.c.starts_at == own.starts_at,
+            newer.c.made_at > own.made_at,
+        )
+        with self._engine.begin() as connection:
+            return connection.execute(
+                delete(RECONCILIATIONS).where(own.ends_at <= cutoff, is_superseded)
+            ).rowcount
 
     def latest(self) -> dict[str, dict[str, Any]]:
         """Returns by provider what was found last of its last period, with start, end and madeAt."""
