@@ -84,6 +84,8 @@ class Settings(BaseSettings):
     """Providers that are compared with their own reports each report_hours, as a JSON list. None by default: nothing is asked of anybody."""
     report_hours: Annotated[int, Field(ge=1, le=31 * 24)] = 24
     """Between comparisons of a provider; what failed is tried again every hour."""
+    report_mebibytes: Annotated[int, Field(ge=96, le=64 * 1024)] = 192
+    """Memory that one comparison may take beside what serves; its program takes 65 before it reads anything."""
     grace_hours: Annotated[int, Field(ge=1, le=35 * 24)] = 72
     """A period that is over waits so long for late records; then its statement is made final."""
     kept_days: Annotated[int, Field(ge=1, le=36_500)] = 400

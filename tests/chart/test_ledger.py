@@ -245,7 +245,8 @@ def test_reports_are_asked_for_where_the_policy_lets_and_the_key_is_not_in_clear
     "value",
     [
         *("toolCallMebibytes", "pastDays", "openHours", "graceHours", "auditHours", "reports"),
-        *("reports.sources", "reports.everyHours", "reports.cidrs", "payments", "payments.from"),
+        *("reports.sources", "reports.everyHours", "reports.mebibytes", "reports.cidrs"),
+        *("payments", "payments.from"),
     ],
 )
 def test_without_a_value_that_an_older_ledger_did_not_have_the_default_holds(value: str) -> None:
@@ -313,6 +314,12 @@ def test_keys_of_the_platforms_own_are_used_as_they_are() -> None:
     assert keys["items"] == [{"key": "hmac", "path": "keys"}]
 
 
+@pytest.mark.parametrize("block", ["10.20.0.0/16", "2001:db8::/32", "64:ff9b::10.0.0.0/104"])
+def test_ranges_of_both_kinds_reach_the_policy(block: str) -> None:
+    made = objects(*POSTGRESQL, f"ledger.database.cidrs={{{block}}}")
+    assert block in json.dumps(made["NetworkPolicy"])
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -324,6 +331,16 @@ def test_keys_of_the_platforms_own_are_used_as_they_are() -> None:
         "ledger.database.secretKey=a b",
         "ledger.database.port=0",
         "ledger.database.cidrs[0]=10.0.0.5",
+        *(
+            f"{name}={block}"
+            for name in (
+                "ledger.database.cidrs[0]",
+                "ledger.reports.cidrs[0]",
+                "ledger.payments.from[0].ipBlock.cidr",
+                "dns.cidrs[0]",
+            )
+            for block in ("::ffff:10.0.0.0/104", "0:0:0:0:0:FFFF:a00:0/104", "10.0.0.256/32")
+        ),
         "ledger.keys.secretName=Not_A_Name",
         "ledger.outboxMebibytes=1",
         "ledger.outboxWhenFull=drop",
@@ -335,6 +352,7 @@ def test_keys_of_the_platforms_own_are_used_as_they_are() -> None:
         "ledger.graceHours=841",
         "ledger.auditHours=0",
         "ledger.reports.everyHours=0",
+        "ledger.reports.mebibytes=64",
         "ledger.reports.sources[0].provider=openai",
         "ledger.payments.to=x",
         "ledger.payments.from[0].namespace=shop",

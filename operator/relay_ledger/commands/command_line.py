@@ -71,6 +71,8 @@ def main(arguments: Sequence[str]) -> int:
         return _run(options)
     except (*_WRONG_QUESTIONS, OSError) as error:
         return _fail(1, str(error))
+    except MemoryError:
+        return _fail(1, "it takes more memory than it may have")
     except (Misconfigured, NewerSchema) as error:
         return _fail(2, str(error))
     except DatabaseMisconfigured as error:

@@ -7,6 +7,7 @@ for, and the key is read there alone. On SQLite that process is in the same pod 
 import asyncio
 import os
 import random
+import resource
 import sys
 import time
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ LONGEST_SECONDS: Final = 3600.0
 MAX_DETAIL: Final = 500
 MOST_BEFORE: Final = 12
 """Months before the newest that may be due: a key that fails for longer has somebody compare the rest by hand."""
+MEBIBYTE: Final = 1024 * 1024
 HOUR: Final = 3600 * SECOND
 DAY: Final = 24 * HOUR
 _LOWEST: Final = 19
@@ -121,6 +123,9 @@ class ScheduledReports:
             return
         with suppress(ProcessLookupError):
             os.setpriority(os.PRIO_PROCESS, process.pid, _LOWEST)
+            # what it takes beyond that would end the whole container, and who books with it
+            most = self._settings.report_mebibytes * MEBIBYTE
+            resource.prlimit(process.pid, resource.RLIMIT_DATA, (most, most))
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
                 _, said = await process.communicate()

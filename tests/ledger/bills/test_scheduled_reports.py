@@ -211,6 +211,20 @@ def test_what_took_too_long_is_not_tried_each_hour(
     assert len(look(NOON, NOON + HOUR, NOON + 24 * HOUR)) == 2
 
 
+def test_a_comparison_that_takes_too_much_memory_ends_alone(
+    look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is of a container: what exceeds it ends who books as well."""
+    greedy = (
+        "from relay_ledger.commands import command_line; import sys, time; time.sleep(0.5);"
+        "command_line._run = lambda _: len(bytearray(400 * 2**20));"
+        "sys.exit(command_line.main(sys.argv[1:]))"
+    )
+    monkeypatch.setattr(scheduled_reports, "_COMMAND", (sys.executable, "-c", greedy, "reconcile"))
+    [(event, told)] = look()
+    assert (event, told["detail"]) == ("report_failed", "it takes more memory than it may have")
+
+
 def test_a_process_that_does_not_start_keeps_no_other_source_waiting(
     look: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
