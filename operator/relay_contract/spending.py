@@ -40,8 +40,9 @@ class Rate(Part):
     from starts_at up to but without ends_at, microseconds since 1970, with more input than above_input_tokens; of a service tier and a region
     ("" is the standard tier, and every region that has no rate), and within hours of each day in UTC, seconds of its start and end.
 
-    cached is the price of input from the provider's cache, output that of what an answer shows. None of the others: cache_write and tool_prompt
-    cost as input, cache_write_hour as cache_write, reasoning as output; sound and pieces have no price.
+    cached is the price of input from the provider's cache, output that of what an answer shows; None of these three has no price, which is not
+    0. None of the others: cache_write and tool_prompt cost as input, cache_write_hour as cache_write, reasoning as output; sound and pieces
+    have no price.
     """
 
     model: Model
@@ -49,9 +50,9 @@ class Rate(Part):
     starts_at: Annotated[int, Field(ge=0, exclude_if=_is_unset)] = 0
     ends_at: Annotated[int | None, Field(ge=0, exclude_if=_is_unset)] = None
     above_input_tokens: Annotated[int, Field(ge=0, exclude_if=_is_unset)] = 0
-    input: Price
-    cached: Price
-    output: Price
+    input: Annotated[Price | None, Field(exclude_if=_is_absent)] = None
+    cached: Annotated[Price | None, Field(exclude_if=_is_absent)] = None
+    output: Annotated[Price | None, Field(exclude_if=_is_absent)] = None
     call: Annotated[PiecePrice, Field(exclude_if=_is_unset)] = 0
     tier: Annotated[_Label, Field(exclude_if=_is_unset)] = ""
     region: Annotated[_Label, Field(exclude_if=_is_unset)] = ""

@@ -69,6 +69,13 @@ class _Line:
                 cost += number * price
         return cost
 
+    def has_prices_of(self, input_tokens: int, output_tokens: int) -> bool:
+        """Tells whether what any call reads and writes has a price, as far as there is any of it."""
+        rate = self.rate
+        return (rate.input is not None or not input_tokens) and (
+            rate.output is not None or not output_tokens
+        )
+
     def is_in_force(self, at: int) -> bool:
         rate = self.rate
         return rate.starts_at <= at and (rate.ends_at is None or at < rate.ends_at)
@@ -150,12 +157,14 @@ class RateCard:
         sound: bool = True,
     ) -> int:
         """Returns the most that a call can cost which is sent at that time: in whichever region, hour and tier that it
-        may be served in, and with all that it reads written into the provider's cache. -1 where the standard tier has no price for calls of any region.
+        may be served in, and with all that it reads written into the provider's cache. -1 where the standard tier has no price for what calls of any region read or write.
         """
         most = -1
         is_priced = False
         for line in self._lines(provider, model, asked_model):
             if not line.is_in_force(at) or not _fits(line, input_tokens):
+                continue
+            if not line.has_prices_of(input_tokens, output_tokens):
                 continue
             is_priced = is_priced or (line.tier == STANDARD and not line.rate.region)
             if not may_be_served_in(line.tier):

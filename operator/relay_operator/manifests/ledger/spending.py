@@ -82,11 +82,14 @@ def for_earlier_relays(found: Spending | None) -> Spending | None:
 
 def _plain(rate: Rate) -> Rate:
     kept = {name: getattr(rate, name) for name in _EARLIER_FIELDS}
-    return Rate(**kept | {"output": max(rate.output, rate.reasoning or 0)})
+    # they know no rate without a price of output, such as that of embeddings, which have none
+    return Rate(**kept | {"output": max(rate.output or 0, rate.reasoning or 0)})
 
 
 def _is_known_earlier(rate: Rate) -> bool:
-    dearest = max(rate.input, rate.cached, rate.output)
+    if rate.input is None or rate.cached is None:
+        return False
+    dearest = max(rate.input, rate.cached, rate.output or 0)
     return dearest <= _EARLIER_PRICE and rate.call <= _EARLIER_CALL
 
 
@@ -187,7 +190,7 @@ def _tool_rate(entry: Fields, name: str) -> ToolRate:
 def _rate(entry: Fields, model: str) -> Rate:
     prices, pieces = entry.get("prices") or {}, entry.get("perPiece") or {}
     tier = normal_tier(entry.get("serviceTier"))
-    read, cached = _price(prices, "input") or 0, _price(prices, "cacheRead")
+    read, cached = _price(prices, "input"), _price(prices, "cacheRead")
     return Rate(
         model=model.strip().lower(),
         provider=entry.get("provider") or None,
@@ -196,7 +199,8 @@ def _rate(entry: Fields, model: str) -> Rate:
         above_input_tokens=entry.get("aboveInputTokens") or 0,
         input=read,
         cached=read if cached is None else cached,
-        output=_price(prices, "output") or 0,
+        output=_price(prices, "output"),
+        # beside tokens: a list that says nothing of calls charges nothing for them
         call=_price(pieces, "call") or 0,
         tier="" if tier == STANDARD else tier,
         region=entry.get("region") or "",

@@ -131,15 +131,26 @@ def test_reserved_is_the_dearest_that_a_call_may_be_served_as() -> None:
     assert most(near) == -1
 
 
+def test_what_a_rate_has_no_price_for_is_not_free() -> None:
+    embeddings = Rate(model="gpt-4.1", input=3)
+    assert (most(embeddings, output_tokens=0), cost(embeddings, output_tokens=0)) == (30, 30)
+    assert (most(embeddings), cost(embeddings)) == (-1, -1)
+    spoken = Rate(model="gpt-4.1", output=12)
+    assert (most(spoken), cost(spoken)) == (-1, -1)
+    assert cost(Rate(model="gpt-4.1", input=3, output=12), cached_tokens=4) == -1
+    # a cache that is only written costs nothing that is read from it
+    assert most(Rate(model="gpt-4.1", input=3, output=12, cache_write=5)) == 10 * 5 + 5 * 12
+
+
 AMOUNTS = st.integers(min_value=0, max_value=90).map(str)
 OPTIONAL = dict.fromkeys(
-    ("cacheRead", "cacheWrite", "cacheWriteHour", "reasoning", "toolPrompt"), AMOUNTS
+    ("input", "output", "cacheRead", "cacheWrite", "cacheWriteHour", "reasoning", "toolPrompt"),
+    AMOUNTS,
 )
 PRICES = st.fixed_dictionaries(
     {
         "perMillionTokens": st.fixed_dictionaries(
-            {"input": AMOUNTS, "output": AMOUNTS, "audioInput": AMOUNTS, "audioOutput": AMOUNTS},
-            optional=OPTIONAL,
+            {"audioInput": AMOUNTS, "audioOutput": AMOUNTS}, optional=OPTIONAL
         ),
         "perPiece": st.fixed_dictionaries(
             {"webSearch": AMOUNTS, "webFetch": st.just("1")},

@@ -119,6 +119,19 @@ def test_the_ledger_is_told_amounts_and_thresholds() -> None:
     assert told.credit.alert_below_pico == (10**12,)
 
 
+def test_a_price_that_a_list_does_not_have_is_not_0() -> None:
+    models = [
+        {"name": "embeddings", "prices": [{"perMillionTokens": {"input": "1"}}]},
+        {"name": "voice", "prices": [{"perMillionTokens": {"output": "4"}}]},
+    ]
+    embeddings, voice = charge_rates({"currency": "USD", "models": models}, 0)[0]
+    assert (embeddings.input, embeddings.cached, embeddings.output) == (1_000_000, 1_000_000, None)
+    assert (voice.input, voice.cached, voice.output) == (None, None, 4_000_000)
+    written = embeddings.model_dump(by_alias=True)
+    assert "output" not in written
+    assert Rate.model_validate(written) == embeddings
+
+
 def test_rates_have_every_dimension_of_a_price() -> None:
     price = {
         "serviceTier": "Priority",
