@@ -317,6 +317,31 @@ def test_a_model_without_a_price_is_refused_under_a_budget(
     relay = pod("a", bounded(rates=(Rate(model="another", input=1, cached=1, output=1),)))
     answer = call(relay)
     assert (answer.status, code(answer)) == (503, "model_unpriced")
+    error = answer.json()["error"]
+    assert (error["type"], error["param"]) == ("server_error", "model")
+    assert answer.headers["x-should-retry"] == "false"
+
+
+def test_a_model_without_a_price_is_served_under_a_budget_where_the_platform_says_so(
+    ledger: LedgerProcess, pod: ServeBy
+) -> None:
+    give_budget(ledger, 2)
+    other = Rate(model="another", input=1, cached=1, output=1)
+    relay = pod("a", bounded(rates=(other,), on_unpriced="Serve"))
+    wait_served(relay)
+    # it counts for nothing, but what has a price counts
+    assert [call(relay).status for _ in range(3)] == [200] * 3
+    assert standing(ledger).standings[0].spent == 0
+
+
+@pytest.mark.parametrize("caps", [None, SessionCaps(amount_micro=10**6)])
+def test_a_model_without_a_price_is_refused_without_a_budget_where_the_platform_says_so(
+    pod: ServeBy, caps: SessionCaps | None
+) -> None:
+    refusing = Spending(rates=(RATE,), on_unpriced="Refuse", session_caps=caps)
+    assert call(pod("a", refusing)).status == 200
+    answer = call(pod("b", refusing.model_copy(update={"rates": ()})))
+    assert (answer.status, code(answer)) == (503, "model_unpriced")
 
 
 def test_a_session_that_loops_is_stopped(pod: ServeBy, stable: Upstream) -> None:

@@ -99,8 +99,15 @@ def test_a_call_without_a_price_is_refused_where_money_bounds_the_tenant(
     spending = bounded(tool_rates=PRICED)
     relay = pod("a", spending)
     give_tools(relay, platform, erp, spending)
-    assert error(call(relay, "pay")) == (-32000, "The tool has no price, and the tenant's spending is bounded")  # fmt: skip
+    assert error(call(relay, "pay")) == (-32000, "The tool has no price, and the tenant's calls without one are refused")  # fmt: skip
     assert erp.calls() == []
+    served = spending.model_copy(update={"on_unpriced": "Serve"})
+    give_tools(relay, platform, erp, served)
+    assert error(call(relay, "pay")) == SERVED
+    unbound = Spending(rates=(RATE,), tool_rates=PRICED, on_unpriced="Refuse")
+    give_tools(relay, platform, erp, unbound)
+    assert error(call(relay, "pay"))[0] == -32000
+    assert error(call(relay, "list_secrets")) == SERVED
     # a list that sells none of the server's tools gives them away, and without a limit nothing is asked
     for free in (bounded(), Spending(rates=(RATE,), tool_rates=PRICED)):
         give_tools(relay, platform, erp, free)

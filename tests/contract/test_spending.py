@@ -26,6 +26,8 @@ LIST = {"priceList": "standard"}
         LIST | {"credit": {"alertBelow": ["20", "5.5"]}, "budget": {"amount": "999999"}},
         {"sessionCaps": {"calls": 1, "tokens": 10_000_000_000}},
         LIST | {"sessionCaps": {"amount": "5"}},
+        LIST | {"onUnpriced": "Refuse"},
+        LIST | {"onUnpriced": "Serve", "budget": {"amount": "250"}},
     ],
 )
 def test_what_bounds_spending_is_accepted(
@@ -49,6 +51,8 @@ def test_what_bounds_spending_is_accepted(
             LIST | {"budget": {"amount": "1", "hard": False}, "onLedgerAway": "Serve"},
             "set budget.hard: true or credit",
         ),
+        ({"onUnpriced": "Refuse"}, "that a list has no price for; set priceList"),
+        (LIST | {"onUnpriced": "Allow"}, "onUnpriced"),
         (LIST | {"onLedgerAway": "Refuse"}, "set budget.hard: true or credit"),
         ({"sessionCaps": {}}, "sessionCaps"),
         (LIST | {"sessionCaps": {"amount": "0"}}, "a cap of 0 refuses every call of a session"),

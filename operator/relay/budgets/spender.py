@@ -16,6 +16,7 @@ class Spender:
         "card",
         "limits",
         "purse",
+        "refuses_unpriced",
         "serve_when_away",
         "sessions",
         "tool_card",
@@ -30,6 +31,7 @@ class Spender:
         self.tool_card = ToolRateCard(())
         self.caps: SessionCaps | None = None
         self.serve_when_away = False
+        self.refuses_unpriced = False
 
     def install(self, spending: Spending | None) -> None:
         """Puts what a document says in force for calls that begin from now on."""
@@ -38,4 +40,8 @@ class Spender:
         self.card = RateCard(spending.rates if spending is not None else ())
         self.tool_card = ToolRateCard(spending.tool_rates if spending is not None else ())
         self.serve_when_away = spending is not None and spending.on_ledger_away == "Serve"
-        self.binds = bool(self.limits) or self.caps is not None
+        on_unpriced = spending.on_unpriced if spending is not None else None
+        self.refuses_unpriced = on_unpriced == "Refuse" or (
+            on_unpriced is None and bool(self.limits)
+        )
+        self.binds = bool(self.limits) or self.caps is not None or self.refuses_unpriced

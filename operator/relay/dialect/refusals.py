@@ -250,7 +250,7 @@ class Refusal(Enum):
         503,
         SERVER,
         "model_unpriced",
-        "The tenant has a budget, and this model has no price to reserve by; the platform team has to act.",
+        "This model has no price for the tenant, and calls without one are refused; the platform team has to act.",
         retry=False,
         param="model",
     )

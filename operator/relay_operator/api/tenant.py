@@ -185,6 +185,7 @@ class Billing(Part):
     budget: Budget | None = None
     credit: Credit | None = None
     on_ledger_away: Literal["Refuse", "Serve"] = "Refuse"
+    on_unpriced: Literal["Refuse", "Serve"] | None = None
     session_caps: SessionCaps | None = None
 
 

@@ -90,19 +90,33 @@ def reserve_money(
         if cap:
             return MoneyRefused(Refusal.session_capped, _capped(cap))
     hold: MoneyHold | None = None
-    if spender.limits:
-        cost = _most(call, targets, wall)
-        if cost < 0:
-            return MoneyRefused(Refusal.model_unpriced, None)
-        reserved = spender.purse.reserve(
-            spender.limits, cost, wall=wall, now=now, serve_when_away=spender.serve_when_away
-        )
-        if isinstance(reserved, Shortfall):
-            return _refused(reserved, cost)
+    if spender.limits or spender.refuses_unpriced:
+        reserved = _reserved(call, targets, wall, now)
+        if isinstance(reserved, MoneyRefused):
+            return reserved
         hold = reserved
     if use is not None:
         use.calls += 1
     return CallMoney(spender, hold, use, wall)
+
+
+def _reserved(
+    call: Call, targets: tuple[Target, ...], wall: int, now: float
+) -> MoneyHold | MoneyRefused | None:
+    """Reserves on the tenant's limits; None where it has none, and what is asked is only whether the call has a price."""
+    spender = call.tenant.spender
+    cost = _most(call, targets, wall)
+    if cost < 0:
+        if spender.refuses_unpriced:
+            return MoneyRefused(Refusal.model_unpriced, None)
+        # the platform has it served, and it counts once it has a price
+        cost = 0
+    if not spender.limits:
+        return None
+    reserved = spender.purse.reserve(
+        spender.limits, cost, wall=wall, now=now, serve_when_away=spender.serve_when_away
+    )
+    return _refused(reserved, cost) if isinstance(reserved, Shortfall) else reserved
 
 
 def _session_use(spender: Spender, session: bytes | None) -> SessionUse | None:

@@ -49,14 +49,19 @@ class ToolMoneyRefused:
 def reserve_tool_money(
     spender: Spender, server: str, tool: str, now: float
 ) -> ToolMoney | ToolMoneyRefused | None:
-    """Reserves what a call costs on every limit of the tenant; None where it costs nothing, or nothing bounds the tenant."""
-    if not spender.limits or spender.tool_card.is_free(server):
+    """Reserves what a call costs on every limit of the tenant; None where it costs nothing, or nothing bounds the tenant.
+
+    A call without a price is refused unless the tenant's are served, which count once they have one.
+    """
+    if not spender.binds or spender.tool_card.is_free(server):
         return None
     wall = time.time_ns() // 1000
     rate = spender.tool_card.rate(server, tool, wall)
     if rate is None or rate.call is None:
-        return ToolMoneyRefused(ProtocolError.tool_unpriced, NO_PRICE)
-    if rate.call == 0:
+        if spender.refuses_unpriced:
+            return ToolMoneyRefused(ProtocolError.tool_unpriced, NO_PRICE)
+        return None
+    if rate.call == 0 or not spender.limits:
         return None
     reserved = spender.purse.reserve(
         spender.limits,

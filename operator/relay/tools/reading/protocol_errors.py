@@ -98,7 +98,7 @@ class ProtocolError(Enum):
     tool_unpriced = (
         200,
         SERVER_ERROR,
-        "The tool has no price, and the tenant's spending is bounded. Do not retry",
+        "The tool has no price, and the tenant's calls without one are refused. Do not retry",
     )
     budget_pending = (
         429,

@@ -59,6 +59,10 @@ def without_ledger() -> list[Condition]:
     return not_accepted(Refused(reason=Reason.NO_LEDGER, message=message))
 
 
+_REFUSED: Final = "Calls for what has no price are refused (spec.billing.onUnpriced)"
+_UNCOUNTED: Final = "Calls for them are served (spec.billing.onUnpriced), and no limit counts them"
+
+
 def of_provider(unpriced: Sequence[str], problem: str, *, is_taken: bool) -> Condition:
     """Builds the condition of a Provider; problem is what the ledger says of its prices, is_taken tells whether it has them as they are."""
     if problem:
@@ -112,9 +116,11 @@ def of_tenant(
     problem: str,
     left_out: Sequence[str],
     is_taken: bool,
+    is_refused: bool,
 ) -> Condition:
     """Builds the condition of a Tenant that is billed; is_there tells whether its PriceList exists, left_out are the models that its
-    relays, which have to reckon before each call, have no room for; is_taken tells whether the ledger knows by what it is charged.
+    relays, which have to reckon before each call, have no room for; is_taken tells whether the ledger knows by what it is charged, is_refused
+    whether its relays refuse calls without a price.
     """
     if not is_there:
         return _priced(
@@ -130,15 +136,16 @@ def of_tenant(
         return _priced(
             False,
             Reason.UNPRICED,
-            f"calls of these models and tools are booked without a price of PriceList {price_list}: {named(unpriced)}. Add those "
-            "that it has no price for, then correct what is booked with relay-ledger prices reprice",
+            f"calls of these models and tools are booked without a price of PriceList {price_list}: {named(unpriced)}. "
+            f"{f'{_REFUSED}. ' if is_refused else ''}Add those that it has no price for, then correct what is booked with "
+            "relay-ledger prices reprice",
         )
     if left_out:
         return _priced(
             False,
             Reason.TOO_MANY_PRICES,
             f"PriceList {price_list} has more prices than relays can reckon by ({MAX_RATES} of models and {MAX_TOOL_RATES} of tools, fewer if they are long); they have none of these "
-            f"models and tools: {named(left_out)}. While a budget, credit or sessionCaps.amount bounds the Tenant, calls for them are refused; take "
+            f"models and tools: {named(left_out)}. {_REFUSED if is_refused else _UNCOUNTED}; take "
             "prices of the past out of the list, or name one with the Tenant's own models and servers alone",
         )
     if not is_taken:

@@ -38,13 +38,16 @@ def spending(
     if billing.credit is not None:
         limits.append("credit")
     caps = billing.session_caps
-    if not limits and caps is None:
+    refuses = refuses_unpriced(billing)
+    if not limits and caps is None and not refuses:
         return None
     return Spending(
         limits=tuple(limits),
         on_ledger_away=billing.on_ledger_away,
+        on_unpriced=_told_of_unpriced(refuses=refuses, has_limits=bool(limits)),
         rates=rates if reckons(billing) else (),
-        tool_rates=tool_rates if limits else (),
+        # a session's cap counts no tools
+        tool_rates=tool_rates if limits or billing.on_unpriced == "Refuse" else (),
         session_caps=None
         if caps is None
         else contract.SessionCaps(
@@ -53,6 +56,13 @@ def spending(
             amount_micro=micro_usd(caps.amount) if caps.amount is not None else None,
         ),
     )
+
+
+def _told_of_unpriced(*, refuses: bool, has_limits: bool) -> contract.OnUnpriced | None:
+    """Returns what a document says where it is not what relays do without a word, which is all that those of an earlier version know."""
+    if refuses == has_limits:
+        return None
+    return "Refuse" if refuses else "Serve"
 
 
 def without_ledger(billing: Billing) -> Spending | None:
@@ -76,8 +86,9 @@ def for_earlier_relays(found: Spending | None) -> Spending | None:
         # with some of its rates a model's calls would be reckoned at wrong prices
         if len(kept) + len(rates) <= _EARLIER_RATES and all(map(_is_known_earlier, rates)):
             kept += rates
-    plain = tuple(kept)
-    return found if plain == found.rates else found.model_copy(update={"rates": plain})
+    changed = {"rates": tuple(kept), "on_unpriced": None}
+    is_other = any(getattr(found, name) != value for name, value in changed.items())
+    return found.model_copy(update=changed) if is_other else found
 
 
 def _plain(rate: Rate) -> Rate:
@@ -95,6 +106,17 @@ def _is_known_earlier(rate: Rate) -> bool:
 
 def reckons(billing: Billing) -> bool:
     """Tells whether relays reckon what a tenant's calls cost before they send them."""
+    return _bounds_money(billing) or refuses_unpriced(billing)
+
+
+def refuses_unpriced(billing: Billing) -> bool:
+    """Tells whether relays refuse calls that have no price: as the spec says, else where money is bounded, which they would not count for."""
+    if billing.on_unpriced is not None:
+        return billing.on_unpriced == "Refuse"
+    return _bounds_money(billing)
+
+
+def _bounds_money(billing: Billing) -> bool:
     is_hard = billing.budget is not None and billing.budget.hard
     caps = billing.session_caps
     return is_hard or billing.credit is not None or (caps is not None and caps.amount is not None)

@@ -127,6 +127,7 @@ class LedgerNews:
                 unpriced=self.standing.unpriced_charges.get(uid, ()),
                 problem=self.standing.problems.get(uid, ""),
                 left_out=self.reckoned(tenant)[2],
+                is_refused=spending.refuses_unpriced(tenant.spec.billing),
                 is_taken=self.taken.tenants.get(uid, b"") == own,
             ),
         ]

@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+import pytest
 from tests.unit.relay_operator.specs import tenant_with_billing
 
 from relay_contract.spending import MAX_TOOL_RATES, Rate, SessionCaps, ToolRate
@@ -12,6 +13,7 @@ from relay_operator.manifests.ledger.spending import (
     charge_rates,
     charge_tool_rates,
     for_earlier_relays,
+    refuses_unpriced,
     spending,
     tenant_budget,
 )
@@ -41,6 +43,12 @@ LIST: dict[str, Any] = {
             ],
         },
     ],
+}
+TOOL_LIST: dict[str, Any] = {
+    "tools": [
+        {"name": "read_*", "server": "erp", "prices": [{"perCall": "0.01", "toolErrors": "Free"}]},
+        {"name": "*", "server": "", "prices": [{"perCall": "0", "until": "2026-12-01T00:00:00Z"}]},
+    ]
 }
 PRICED = ("input", "cacheRead", "cacheWrite", "cacheWriteHour", "output", "reasoning", "audioInput")
 DECEMBER = 1_796_083_200 * 10**6
@@ -86,6 +94,47 @@ def test_what_bounds_nothing_is_not_in_the_document() -> None:
         assert (
             spending(tenant_with_billing(**billing).spec.billing, charge_rates(LIST, 0)[0]) is None
         )
+
+
+BUDGET = {"priceList": "retail", "budget": {"amount": "10"}}
+CAP = {"priceList": "retail", "sessionCaps": {"amount": "0.5"}}
+
+
+@pytest.mark.parametrize(
+    ("billing", "is_refused", "told"),
+    [
+        # by default where money is bounded, of which relays know without a word where there is a limit
+        (BUDGET, True, None),
+        (CAP, True, "Refuse"),
+        ({"priceList": "retail", "sessionCaps": {"calls": 5}}, False, None),
+        (BUDGET | {"onUnpriced": "Refuse"}, True, None),
+        (BUDGET | {"onUnpriced": "Serve"}, False, "Serve"),
+        (CAP | {"onUnpriced": "Serve"}, False, None),
+        ({"priceList": "retail", "onUnpriced": "Refuse"}, True, "Refuse"),
+    ],
+)
+def test_calls_without_a_price_are_refused_or_served_as_the_spec_says(
+    billing: dict[str, Any], is_refused: bool, told: str | None
+) -> None:
+    spec = tenant_with_billing(**billing).spec.billing
+    tool_rates = charge_tool_rates(TOOL_LIST, 0)[0]
+    found = spending(spec, charge_rates(LIST, 0)[0], tool_rates)
+    assert refuses_unpriced(spec) == is_refused
+    assert found is not None
+    assert found.on_unpriced == told
+    # who refuses has to know what has a price
+    if is_refused:
+        assert found.rates
+        # a session's cap counts no tools
+        assert bool(found.tool_rates) == (billing != CAP)
+    earlier = for_earlier_relays(found)
+    assert earlier is not None
+    assert "onUnpriced" not in earlier.model_dump(by_alias=True)
+
+
+def test_nothing_is_refused_where_nothing_is_said_and_nothing_bounded() -> None:
+    billing = {"priceList": "retail", "onUnpriced": "Serve"}
+    assert spending(tenant_with_billing(**billing).spec.billing, charge_rates(LIST, 0)[0]) is None
 
 
 def test_caps_of_sessions_need_rates_for_money_alone() -> None:
@@ -209,11 +258,7 @@ def test_a_model_that_the_document_has_no_room_for_is_left_out_whole_and_named()
 
 
 def test_prices_of_tools_come_to_relays_where_something_refuses_calls() -> None:
-    tools = [
-        {"name": "read_*", "server": "erp", "prices": [{"perCall": "0.01", "toolErrors": "Free"}]},
-        {"name": "*", "server": "", "prices": [{"perCall": "0", "until": "2026-12-01T00:00:00Z"}]},
-    ]
-    rates, left_out = charge_tool_rates({"tools": tools}, 10)
+    rates, left_out = charge_tool_rates(TOOL_LIST, 10)
     assert rates == (
         ToolRate(name="*", call=0, ends_at=DECEMBER),
         ToolRate(server="erp", name="read_*", call=11_000, pays_errors=False),
