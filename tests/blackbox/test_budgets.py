@@ -319,7 +319,34 @@ def test_a_model_without_a_price_is_refused_under_a_budget(
     assert (answer.status, code(answer)) == (503, "model_unpriced")
     error = answer.json()["error"]
     assert (error["type"], error["param"]) == ("server_error", "model")
-    assert answer.headers["x-should-retry"] == "false"
+    assert answer.header("x-should-retry") == "false"
+
+
+def test_searches_of_the_web_are_reserved_and_have_to_have_a_price(
+    ledger: LedgerProcess, pod: ServeBy
+) -> None:
+    """A search costs as much as the call: what the call may search for has to be left of ten of them."""
+    give_budget(ledger, 10)
+    searched = RATE.model_copy(update={"web_search": CALL // 10**6})
+    relay = pod("a", bounded(rates=(searched,)))
+    wait_served(relay)
+
+    def search(uses: int, by: Relay = relay) -> Answer:
+        tool = {"type": "web_search_20250305", "name": "web_search", "max_uses": uses}
+        return by.chat(max_tokens=TOKENS, tools=[tool])
+
+    answer = search(20)
+    assert (answer.status, code(answer)) == (429, FINAL)
+    assert "this call may cost up to 0.0252 USD" in answer.json()["error"]["message"]
+    eventually(
+        lambda: search(3).status,
+        lambda status: status == 200,
+        what="a served search",
+        within_seconds=PATIENCE,
+    )
+    answer = search(3, pod("b"))
+    assert (answer.status, code(answer)) == (503, "model_unpriced")
+    assert "may search the web" in answer.json()["error"]["message"]
 
 
 def test_a_model_without_a_price_is_served_under_a_budget_where_the_platform_says_so(

@@ -17,6 +17,8 @@ _INPUT: Final = tuple(
 _OUTPUT: Final = BUCKETS.index("output"), BUCKETS.index("reasoning")
 _AUDIO_INPUT: Final = BUCKETS.index("audio_input")
 _AUDIO_OUTPUT: Final = BUCKETS.index("audio_output")
+_WEB_SEARCH: Final = len(BUCKETS) + UNITS.index("web_search")
+_WEB_FETCH: Final = len(BUCKETS) + UNITS.index("web_fetch")
 _ALL_INPUT: Final = (*_INPUT, _AUDIO_INPUT)
 _ALL_OUTPUT: Final = (*_OUTPUT, _AUDIO_OUTPUT)
 _DAY: Final = 86_400
@@ -68,6 +70,13 @@ class _Line:
                     return -1
                 cost += number * price
         return cost
+
+    def pieces(self, searches: int, fetches: int) -> int:
+        """Returns what so many searches and fetched pages cost, -1 where one of them has no price."""
+        search, fetch = self.prices[_WEB_SEARCH], self.prices[_WEB_FETCH]
+        if (searches and search is None) or (fetches and fetch is None):
+            return -1
+        return searches * (search or 0) + fetches * (fetch or 0)
 
     def has_prices_of(self, input_tokens: int, output_tokens: int) -> bool:
         """Tells whether what any call reads and writes has a price, as far as there is any of it."""
@@ -155,22 +164,25 @@ class RateCard:
         output_tokens: int,
         may_be_served_in: Callable[[str], bool] = in_any_tier,
         sound: bool = True,
+        searches: int = 0,
+        fetches: int = 0,
     ) -> int:
         """Returns the most that a call can cost which is sent at that time: in whichever region, hour and tier that it
-        may be served in, and with all that it reads written into the provider's cache. -1 where the standard tier has no price for what calls of any region read or write.
+        may be served in, with all that it reads written into the provider's cache, and with so many searches of the web and fetched pages. -1 where the standard tier has no price for what calls of any region read or write, or for such a piece.
         """
         most = -1
         is_priced = False
         for line in self._lines(provider, model, asked_model):
             if not line.is_in_force(at) or not _fits(line, input_tokens):
                 continue
-            if not line.has_prices_of(input_tokens, output_tokens):
+            pieces = line.pieces(searches, fetches)
+            if pieces < 0 or not line.has_prices_of(input_tokens, output_tokens):
                 continue
             is_priced = is_priced or (line.tier == STANDARD and not line.rate.region)
             if not may_be_served_in(line.tier):
                 continue
             read, written = (line.heard, line.spoken) if sound else (line.read, line.written)
-            most = max(most, input_tokens * read + output_tokens * written + line.call)
+            most = max(most, input_tokens * read + output_tokens * written + pieces + line.call)
         return most if is_priced else -1
 
     def _lines(self, provider: str, model: str, asked_model: str) -> list[_Line]:

@@ -10,6 +10,7 @@ from relay.budgets.rate_card import Counts, RateCard
 from relay.budgets.session_caps import SessionUse, reached
 from relay.budgets.spender import Spender
 from relay.calls.attempts.call import Call
+from relay.calls.money.asked_pieces import NONE_ASKED, AskedPieces, asked_pieces
 from relay.calls.money.asked_service import ANYTHING, AskedService, asked_service
 from relay.dialect.refusals import Refusal
 from relay.dialect.reported_usage import Tokens
@@ -22,6 +23,10 @@ RETRY_SECONDS: Final = 1.0
 _PICOS: Final = 10**12
 _SERVICE_PARAMETERS: Final = frozenset({b"service_tier", b"speed"})
 """A target that gets a call without them serves it as it serves calls that ask for nothing."""
+_PIECES_UNPRICED: Final = (
+    "This call may search the web or fetch pages, which has no price for the tenant with this model, and calls without one are refused;"
+    " leave those tools out, or have the platform team act."
+)
 
 
 @final
@@ -105,10 +110,12 @@ def _reserved(
 ) -> MoneyHold | MoneyRefused | None:
     """Reserves on the tenant's limits; None where it has none, and what is asked is only whether the call has a price."""
     spender = call.tenant.spender
-    cost = _most(call, targets, wall)
+    pieces = asked_pieces(call.body)
+    cost = _most(call, targets, wall, pieces)
     if cost < 0:
         if spender.refuses_unpriced:
-            return MoneyRefused(Refusal.model_unpriced, None)
+            lacks_pieces = _most(call, targets, wall, NONE_ASKED) >= 0
+            return MoneyRefused(Refusal.model_unpriced, _PIECES_UNPRICED if lacks_pieces else None)
         # the platform has it served, and it counts once it has a price
         cost = 0
     if not spender.limits:
@@ -123,8 +130,8 @@ def _session_use(spender: Spender, session: bytes | None) -> SessionUse | None:
     return spender.sessions.use(session) if session and spender.caps is not None else None
 
 
-def _most(call: Call, targets: tuple[Target, ...], wall: int) -> int:
-    """Returns the cost at the dearest of the targets, -1 if one has no price."""
+def _most(call: Call, targets: tuple[Target, ...], wall: int, pieces: AskedPieces) -> int:
+    """Returns the cost at the dearest of the targets with so many pieces, -1 if one has no price."""
     card, estimate, most = call.tenant.spender.card, call.estimate, 0
     bound = estimate.bound.tokens
     asked: AskedService | None = None
@@ -142,6 +149,8 @@ def _most(call: Call, targets: tuple[Target, ...], wall: int) -> int:
             output_tokens=estimate.output_tokens if bound is None else bound,
             may_be_served_in=service.may_be_served_in,
             sound=service.sound or estimate.attachments > 0,
+            searches=pieces.searches,
+            fetches=pieces.fetches,
         )
         if cost < 0:
             return -1

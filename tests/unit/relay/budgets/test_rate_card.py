@@ -131,6 +131,15 @@ def test_reserved_is_the_dearest_that_a_call_may_be_served_as() -> None:
     assert most(near) == -1
 
 
+def test_pieces_are_reserved_and_have_to_have_a_price() -> None:
+    searched = PLAIN.model_copy(update={"web_search": 7})
+    assert most(searched, searches=3) == cost(PLAIN) + 3 * 7 * PICOS_PER_MICRO
+    assert most(searched, searches=3, fetches=1) == -1
+    assert most(PLAIN, searches=1) == -1
+    free = PLAIN.model_copy(update={"web_search": 0, "web_fetch": 0})
+    assert most(free, searches=3, fetches=1) == cost(PLAIN)
+
+
 def test_what_a_rate_has_no_price_for_is_not_free() -> None:
     embeddings = Rate(model="gpt-4.1", input=3)
     assert (most(embeddings, output_tokens=0), cost(embeddings, output_tokens=0)) == (30, 30)
@@ -213,11 +222,12 @@ def test_relays_reckon_what_the_ledger_books_and_reserve_no_less(
     )
     assert reckoned == (booked.pico if isinstance(booked, Priced) else -1)
     spoken = tokens.output + tokens.reasoning + tokens.audio_output
-    most_of_tokens = card.most(
-        "openai", "gpt-4.1", "", at, input_tokens=tokens.total_input, output_tokens=spoken
+    reserved = card.most(
+        *("openai", "gpt-4.1", "", at),
+        input_tokens=tokens.total_input,
+        output_tokens=spoken,
+        searches=units.web_search,
+        fetches=units.web_fetch,
     )
-    if most_of_tokens >= 0:
-        without_pieces = card.cost(
-            "openai", "gpt-4.1", "", at, counts(tokens), tier=tier, region=region
-        )
-        assert most_of_tokens >= without_pieces
+    if reserved >= 0:
+        assert reserved >= reckoned
