@@ -55,6 +55,10 @@ def _watch(watch: str) -> str:
     return f'relay_operator_watch_age_seconds{{job="relay-operator",watch="{watch}"}}'
 
 
+def _rejections(reason: str, values: str) -> Series:
+    return {f'relay_rejections_total{{{_RELAY},reason="{reason}"}}': values}
+
+
 def _oldest(urgency: str, values: str) -> Series:
     labels = f'{{job="relay-operator",urgency="{urgency}"}}'
     return {f"relay_operator_queue_oldest_seconds{labels}": values}
@@ -656,6 +660,17 @@ CASES = (
             "one that got it soon": _of_the_ledger(
                 'unpriced_models{%s,account="cost"}', "0x3 1x8 0x40"
             ),
+        },
+    ),
+    Case(
+        alert="RelayUnpricedCallsRefused",
+        fires=_rejections("model_unpriced", "0x5 3x30"),
+        minutes=10,
+        labels=NAMESPACE_LABELS,
+        not_before=5,
+        quiet={
+            "some long ago": _rejections("model_unpriced", "3x40"),
+            "refused for something else": _rejections("model_not_found", "0x5 3x30"),
         },
     ),
     Case(

@@ -76,6 +76,14 @@ The group of rules about the ledger, beside those of _alerts.tpl. Without a ledg
       summary: {{`"Models or tools without a price ({{ $labels.account }}) are booked without an amount: {{ $value }}."`}}
       description: "The condition Priced of Providers (cost), ToolServers (tool_cost) and Tenants (charge) names them: kubectl get providers.relay-operator.dev,toolservers,tenants -o json. Add the price, then book the difference with relay-ledger prices reprice."
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayAttemptsUnpriced") | trim | nindent 6 }}
+  - alert: RelayUnpricedCallsRefused
+    expr: |-
+      sum by ({{ $namespace }}) (increase(relay_rejections_total{ {{- $relays }}, reason="model_unpriced"}[15m])) > 0
+    labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
+    annotations:
+      summary: {{ printf `"Calls in {{ $labels.%s }} are refused because their model has no price."` $namespace }}
+      description: "Such calls are refused where spec.billing.onUnpriced of the Tenant is Refuse, as it is by default where a budget, credit or a cap of sessions bounds money. Price the model in the Tenant's PriceList (perPiece too, for calls that may search the web), take prices of the past out where Priced says TooManyPrices, or write onUnpriced: Serve."
+      {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayUnpricedCallsRefused") | trim | nindent 6 }}
   - alert: RelayBudgetAlertsUndelivered
     expr: |-
       max(relay_operator_budget_alerts_undelivered{ {{- $operator }}}) > 0
