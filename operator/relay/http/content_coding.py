@@ -9,6 +9,7 @@ MOST_MEMBERS_AT_ONCE: Final = 64
 """Of one read. Each copies what is behind it, so that a read full of empty ones would take the square of its size."""
 _GZIP: Final = frozenset({b"gzip", b"x-gzip"})
 _GZIP_BYTE: Final = 0x1F
+_UNCHANGED: Final = (b"", b"identity")
 _DEFLATE: Final = b"deflate"
 _GZIP_HEADER: Final = zlib.MAX_WBITS | 16
 _ZLIB_HEADER: Final = zlib.MAX_WBITS
@@ -19,7 +20,13 @@ _ZLIB_METHOD: Final = 8
 
 def is_coded(content_encoding: bytes) -> bool:
     """Returns whether the field's value names a coding that changes the body."""
-    return content_encoding.strip().lower() not in (b"", b"identity")
+    return _coding(content_encoding) != b""
+
+
+def _coding(content_encoding: bytes) -> bytes:
+    """Returns the codings that the field lists, in lower case, but for those that change nothing."""
+    codings = [coding.strip().lower() for coding in content_encoding.split(b",")]
+    return b", ".join([coding for coding in codings if coding not in _UNCHANGED])
 
 
 class Inflater:
@@ -31,7 +38,7 @@ class Inflater:
     __slots__ = ("_ended", "_gzip", "_stream", "broken", "readable")
 
     def __init__(self, content_encoding: bytes) -> None:
-        coding = content_encoding.strip().lower()
+        coding = _coding(content_encoding)
         self._gzip = coding in _GZIP
         self.readable = self._gzip or coding == _DEFLATE
         self.broken = self._ended = False

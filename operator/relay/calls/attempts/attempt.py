@@ -385,7 +385,10 @@ class Attempt(ResponseReceiver):
             if name == b"content-type":
                 media_type = value
             elif name == b"content-encoding":
-                content_encoding = value
+                # a client reads all lines as one list (RFC 9110 section 5.3)
+                content_encoding = (
+                    value if content_encoding is None else b"%b, %b" % (content_encoding, value)
+                )
             elif name == b"x-request-id":
                 self.upstream_request_id = identifier(value)
         answer = self.answer = Answer(

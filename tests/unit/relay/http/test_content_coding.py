@@ -79,7 +79,11 @@ def test_members_that_come_one_by_one_are_all_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "coded"), [(b"identity", False), (b" Identity", False), (b"", False), (b"gzip", True)]
+    ("value", "coded"),
+    [
+        *[(b"identity", False), (b" Identity", False), (b"", False), (b"gzip", True)],
+        *[(b"identity, identity", False), (b"gzip, identity", True), (b"identity,br", True)],
+    ],
 )
 def test_identity_is_no_coding(value: bytes, coded: bool) -> None:
     assert is_coded(value) == coded
