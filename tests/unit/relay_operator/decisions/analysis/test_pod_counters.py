@@ -139,14 +139,19 @@ SCRAPE_SECONDS = 2.0
 
 
 @st.composite
-def lives(draw: st.DrawFn) -> list[tuple[float, float, int, int]]:
-    """Moments of a pod's life in order: time, start of its process, and what that has finished and failed."""
+def lives(draw: st.DrawFn, *, set_back: bool = False) -> list[tuple[float, float, int, int]]:
+    """Moments of a pod's life in order: time, start of its process, and what that has finished and failed.
+
+    With set_back its clock is set back at some of its starts.
+    """
+    back = 0.0
     at, start, finished, failed = 1000.0, 1.0, draw(st.integers(0, 50)), 0
     moments = [(at, start, finished, failed)]
     for _ in range(draw(st.integers(1, 25))):
         at += draw(st.sampled_from([0.5, 1.0, 2.0, 2.0, 2.0, 7.0, 30.0]))
         if draw(st.integers(0, 6)) == 0:
-            start, finished, failed = at - 0.25, 0, 0
+            back += draw(st.sampled_from([0.0, 300.0])) if set_back else 0.0
+            start, finished, failed = at - 0.25 - back, 0, 0
         bad, good = draw(st.integers(0, 5)), draw(st.integers(0, 5))
         finished, failed = finished + bad + good, failed + bad
         moments.append((at, start, finished, failed))
@@ -163,7 +168,7 @@ def true_increase(moments: list[tuple[float, float, int, int]]) -> Counter[str]:
 
 @given(st.data())
 def test_no_replicas_gaps_and_restarts_add_more_than_there_was(data: st.DataObject) -> None:
-    moments = data.draw(lives())
+    moments = data.draw(lives(set_back=True))
     truth = true_increase(moments)
     # each replica has a clock of its own, misses scrapes, and answers whenever it is asked
     clocks = data.draw(
