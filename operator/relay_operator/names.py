@@ -246,6 +246,7 @@ class Reason(StrEnum):
     BREAKER_TRIPPED = "BreakerTripped"
     TOO_FEW_REQUESTS = "TooFewRequests"
     REFUSES_MORE = "RefusesMore"
+    LEFT_MORE = "LeftMore"
     SHARED_INCIDENT = "SharedIncident"
     SUSPECTED = "Suspected"
     THROTTLED = "Throttled"

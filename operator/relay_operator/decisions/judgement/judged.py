@@ -1,6 +1,7 @@
 """One metric under judgement: its test, the attempts that count for it, and the tests that an objective asks for."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +20,7 @@ _SPOKEN: Final = {
     "Total": "took over {} ms",
 }
 _REFUSED: Final = "were refused as their callers' mistakes (4xx)"
+_LEFT: Final = "were left by their callers before they ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,9 @@ class Sample:
     bad: float
     total: float
     passed: float
+
+
+_NOTHING: Final = (0.0, Sample(0.0, 0.0, 0.0), Sample(0.0, 0.0, 0.0))
 
 
 @dataclass(slots=True)
@@ -115,6 +120,12 @@ def refusals(increase: float) -> Judged:
     return Judged(metric, test, Reason.REFUSES_MORE)
 
 
+def leaves(increase: float) -> Judged:
+    metric = Metric(name="Leaves", did=_LEFT, limit=None, increase=increase)
+    test = MetricTest(None, increase=increase, largest_bound=LARGEST_SHARE)
+    return Judged(metric, test, Reason.LEFT_MORE)
+
+
 def timed(side: SideIncrements, metric: Metric) -> Sample:
     slow, timed = 0.0, 0.0
     for signal, counts in side.slow.items():
@@ -128,8 +139,37 @@ def refused(side: SideIncrements) -> Sample:
     return Sample(side.refused, total, max(total - side.refused, 0.0))
 
 
+def left(side: SideIncrements) -> Sample:
+    return Sample(side.cancelled, side.finished + side.cancelled, side.finished)
+
+
 def both(one: Sample, other: Sample) -> Sample:
     return Sample(one.bad + other.bad, one.total + other.total, one.passed + other.passed)
+
+
+class Seldom:
+    """Tests of what is seldom bad: ticks without any are taken in together with the next that has one, but for those that can end a
+    suspicion.
+    """
+
+    __slots__ = ("_sample", "_waiting", "tests")
+
+    def __init__(self, tests: list[Judged], sample: Callable[[SideIncrements], Sample]) -> None:
+        self.tests = tests
+        self._sample = sample
+        self._waiting = _NOTHING
+
+    def take(self, seconds: float, canary: SideIncrements, stable: SideIncrements) -> None:
+        """Takes in a tick of both sides."""
+        of_canary, of_stable = self._sample(canary), self._sample(stable)
+        waited, before, stable_before = self._waiting
+        of_canary, of_stable = both(of_canary, before), both(of_stable, stable_before)
+        self._waiting = (waited + seconds, of_canary, of_stable)
+        is_suspected = any(one.test.suspected is not None for one in self.tests)
+        if of_canary.bad > 0 or of_stable.bad > 0 or is_suspected:
+            self._waiting = _NOTHING
+            for one in self.tests:
+                one.take(waited + seconds, of_canary, of_stable)
 
 
 def summed(total: SideIncrements, more: SideIncrements) -> SideIncrements:

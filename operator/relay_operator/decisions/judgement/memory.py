@@ -101,7 +101,7 @@ def _side(row: Sequence[float]) -> SideIncrements:
 
 
 def _all(judge: RouteJudge) -> list[Judged]:
-    return [*judge.judged, *judge.refusals]
+    return judge.tests()
 
 
 def _steps(judge: RouteJudge) -> tuple[SideIncrements, SideIncrements]:

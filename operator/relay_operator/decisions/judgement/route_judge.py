@@ -1,7 +1,8 @@
 """The judge of one route's run: tests of every metric, and the verdict that rests on them.
 
 Of what ended, the attempts that met a quota or were refused as their callers' mistakes say nothing of how good the side is,
-nor do those that their clients left; the share that fails is of the others that began.
+nor do those that their clients left; the share that fails is of the others that began. Where clients leave many more of the
+canary's than of stable's, as they do where some hang, no step is passed.
 """
 
 from collections.abc import Iterator
@@ -11,9 +12,11 @@ from relay_operator.decisions.analysis.increments import Increments, SideIncreme
 from relay_operator.decisions.analysis.verdict import MetricRow, Objective, Outcome, Verdict
 from relay_operator.decisions.judgement.judged import (
     Began,
-    Sample,
-    both,
+    Judged,
+    Seldom,
     judged_metrics,
+    leaves,
+    left,
     refusals,
     refused,
     summed,
@@ -35,11 +38,10 @@ from relay_operator.names import Reason
 
 REFUSED_LARGE: Final = 0.5
 """So many more of its calls than stable a canary does not refuse for the mistakes of a few callers."""
+LEFT_LARGE: Final = 0.1
+"""So many more of its calls than stable's are not left before they end by chance or habit: callers leave what hangs."""
 _SOME: Final = 3
 """One or two bad calls say nothing."""
-
-
-_NOTHING_REFUSED: Final = (0.0, Sample(0.0, 0.0, 0.0), Sample(0.0, 0.0, 0.0))
 
 
 class RouteJudge:
@@ -50,6 +52,8 @@ class RouteJudge:
         self.judged = judged_metrics(objective)
         tolerated = (objective.max_error_percent or 0.0) / 100
         self.refusals = [refusals(REFUSED_LARGE), refusals(tolerated)]
+        self.leaves = leaves(LEFT_LARGE)
+        self._seldom = (Seldom(self.refusals, refused), Seldom([self.leaves], left))
         self.stall = StallWatch()
         self.quota = QuotaWatch()
         self.share = ServedShare()
@@ -58,7 +62,6 @@ class RouteJudge:
         self.stable_step = SideIncrements()
         self._canary_began, self._stable_began = Began(), Began()
         self._stalled: Stalled | None = None
-        self._unrefused = _NOTHING_REFUSED
         # the last verdict, and by how many pods
         self._last: Verdict | None = None
         self._seen = (0, 0, 0)
@@ -70,11 +73,15 @@ class RouteJudge:
 
     def begin_step(self) -> None:
         """Begins to count anew what a step needs. The tests go on."""
-        for one in [*self.judged, *self.refusals]:
+        for one in self.tests():
             one.counts = Counts()
             one.test.begin_step()
         self.step = self.stable_step = SideIncrements()
         self._last = None
+
+    def tests(self) -> list[Judged]:
+        """Returns every test that goes on for the run."""
+        return [*self.judged, *self.refusals, self.leaves]
 
     def rows(self) -> tuple[MetricRow, ...]:
         """Describes every metric, and the share that the canary serves."""
@@ -115,23 +122,11 @@ class RouteJudge:
             if one.reason is not Reason.ERROR_RATE:
                 samples = timed(canary, one.metric), timed(stable, one.metric)
             one.take(seconds, *samples, stable_is_leaving=stable_is_leaving)
-        self._take_refusals(seconds, canary, stable)
+        for seldom in self._seldom:
+            seldom.take(seconds, canary, stable)
         for kind, drift in self.tokens.items():
             drift.canary.add(canary.reported, getattr(canary, f"{kind}_tokens"))
             drift.stable.add(stable.reported, getattr(stable, f"{kind}_tokens"))
-
-    def _take_refusals(
-        self, seconds: float, canary: SideIncrements, stable: SideIncrements
-    ) -> None:
-        """Takes in refused attempts. Ticks without any are taken in together with the next that has one."""
-        of_canary, of_stable = refused(canary), refused(stable)
-        waited, before, stable_before = self._unrefused
-        of_canary, of_stable = both(of_canary, before), both(of_stable, stable_before)
-        self._unrefused = (waited + seconds, of_canary, of_stable)
-        if of_canary.bad > 0 or of_stable.bad > 0:
-            self._unrefused = _NOTHING_REFUSED
-            for one in self.refusals:
-                one.take(waited + seconds, of_canary, of_stable)
 
     def _verdict(self, increments: Increments) -> Verdict:
         fresh, expected = increments.fresh_pods, increments.expected_pods
@@ -149,7 +144,8 @@ class RouteJudge:
             return self._say(Outcome.UNMEASURABLE, Reason.NO_DATA, message)
         return (
             self._trouble()
-            or self._refuses_more()
+            or self._does_more(self.refusals[1])
+            or self._does_more(self.leaves)
             or self._too_few()
             or self._unmeasured()
             or self._over_a_limit()
@@ -206,13 +202,13 @@ class RouteJudge:
             return self._say(Outcome.INCONCLUSIVE, Reason.SUSPECTED, message)
         return None
 
-    def _refuses_more(self) -> Verdict | None:
-        some = self.refusals[1]
+    def _does_more(self, some: Judged) -> Verdict | None:
+        """Finds that the canary does something more often than stable that may be its callers' doing: the weight stays."""
         bound = some.test.convicted
         if bound is None:
             return None
         message = finding(some.metric, bound, some.counts)
-        return self._say(Outcome.INCONCLUSIVE, Reason.REFUSES_MORE, message)
+        return self._say(Outcome.INCONCLUSIVE, some.reason, message)
 
     def _throttled(self) -> str:
         """Tells that a material part of the last calls met the provider's quota; nothing if it suffices."""

@@ -176,6 +176,37 @@ def test_mistakes_of_callers_are_compared_with_stable(
     assert found(Looks().see(canary, stable=stable, times=40)) == (outcome, reason)
 
 
+def test_a_canary_that_refuses_no_more_calls_than_stable_any_more_goes_on() -> None:
+    looks = Looks()
+    assert looks.see(side(20, refused=6), times=40).reason is Reason.REFUSES_MORE
+    assert found(looks.see(side(20), times=120)) == (Outcome.HEALTHY, Reason.HEALTHY)
+
+
+def leaving(calls: float, left: float) -> SideIncrements:
+    return SideIncrements(started=calls, finished=calls - left, cancelled=left)
+
+
+@pytest.mark.parametrize(
+    ("canary", "stable", "outcome", "reason"),
+    [
+        (leaving(20, 6), STABLE, Outcome.INCONCLUSIVE, Reason.LEFT_MORE),
+        (leaving(20, 6), leaving(380, 19), Outcome.INCONCLUSIVE, Reason.LEFT_MORE),
+        (leaving(20, 1), STABLE, Outcome.HEALTHY, Reason.HEALTHY),
+        (leaving(20, 6), leaving(380, 114), Outcome.HEALTHY, Reason.HEALTHY),
+    ],
+    ids=["a third", "a third, stable some", "few", "as many"],
+)
+def test_what_callers_leave_before_it_ends_is_compared_with_stable(
+    canary: SideIncrements, stable: SideIncrements, outcome: Outcome, reason: Reason
+) -> None:
+    looks = Looks()
+    verdict = looks.see(canary, stable=stable, times=120)
+    assert found(verdict) == (outcome, reason)
+    if reason is Reason.LEFT_MORE:
+        assert "requests were left by their callers before they ended (30 %" in verdict.message
+        assert looks.see(leaving(20, 0), stable=stable, times=120).outcome is Outcome.HEALTHY
+
+
 def test_what_met_a_quota_neither_fails_nor_answers() -> None:
     assert Looks().see(side(20, throttled=2), times=40).outcome is Outcome.HEALTHY
     verdict = Looks().see(side(20, throttled=15), times=40)
