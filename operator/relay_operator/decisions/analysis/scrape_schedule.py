@@ -12,9 +12,9 @@ class ScrapeSchedule:
     """Knows when each pod's next scrape is due on the operator's clock.
 
     How long after its time a sample can be read, with both clocks' difference in it, is learned: it is no more than the least that
-    was seen lately, and more than the most after which an answer had no sample yet. The next look is in the middle of the two, so that
-    a schedule that began late does not stay late: ticks and scrapes that both keep their time would meet at the same delay for ever.
-    An error only costs a look that finds nothing.
+    was seen lately, and of a pod more than the most after which an answer had none of it yet. The next look is in the middle of the
+    two, so that a schedule that began late does not stay late: ticks and scrapes that both keep their time would meet at the same
+    delay for ever. An error only costs a look that finds nothing, and a pod that is late or never scraped costs none of the others.
     """
 
     def __init__(self, *, scrape_seconds: float) -> None:
@@ -23,7 +23,7 @@ class ScrapeSchedule:
         self._asked: dict[PodName, float] = {}
         self._waiting: list[PodName] = []
         self._least: list[float] = []
-        self._too_early = [float("-inf"), float("-inf")]
+        self._too_early: list[dict[PodName, float]] = [{}, {}]
         self._turned_at = 0.0
 
     def read(self, pod: PodName, newest: float, *, at: float) -> None:
@@ -35,7 +35,7 @@ class ScrapeSchedule:
             self._least, self._turned_at = [at - newest, at - newest], at
         elif at - self._turned_at > _REMEMBERED_SECONDS:
             self._least, self._turned_at = [at - newest, self._least[0]], at
-            self._too_early = [float("-inf"), self._too_early[0]]
+            self._too_early = [{}, self._too_early[0]]
         else:
             self._least[0] = min(self._least[0], at - newest)
 
@@ -43,20 +43,20 @@ class ScrapeSchedule:
         """Notes that what was read is all that there was at this moment, of the pods that were asked for."""
         if not self._least:
             return
-        least, newest = min(self._least), self._newest
-        waited = (at - newest[pod] - self._scrape_seconds for pod in self._waiting if pod in newest)
-        # a pod that has waited for longer has missed a scrape
-        found = max((one for one in waited if one < least), default=float("-inf"))
-        self._too_early[0] = max(self._too_early[0], found)
+        least, newest, too_early = min(self._least), self._newest, self._too_early[0]
+        for pod in self._waiting:
+            waited = at - newest.get(pod, 0.0) - self._scrape_seconds
+            # one that has waited for longer has missed a scrape
+            if waited < least:
+                too_early[pod] = max(too_early.get(pod, waited), waited)
 
     def ask(self, pods: Iterable[PodName], *, at: float, most: int) -> list[PodName]:
         """Returns the pods whose next scrape can be there, and notes that they are asked for.
 
         Of more than so many those come first that were asked for longest ago: pods that are never heard are due always.
         """
-        latest = at - self._delay() - self._scrape_seconds if self._least else at
-        newest, asked = self._newest, self._asked
-        waiting = [pod for pod in pods if newest.get(pod, 0.0) <= latest]
+        asked = self._asked
+        waiting = self._due(pods, at - self._scrape_seconds) if self._least else list(pods)
         if len(waiting) > most:
             waiting.sort(key=lambda pod: asked.get(pod, 0.0))
             waiting = waiting[:most]
@@ -64,15 +64,27 @@ class ScrapeSchedule:
         self._waiting = waiting
         return waiting
 
-    def _delay(self) -> float:
-        """Returns the delay after which it is worth while to look for a sample."""
-        least = min(self._least)
-        too_early = max(*self._too_early, least - self._scrape_seconds)
+    def _due(self, pods: Iterable[PodName], at: float) -> list[PodName]:
+        """Returns the pods whose next scrape can be there, at a moment later by the time between two scrapes than this."""
+        newest, least = self._newest, min(self._least)
+        # nobody is due before the middle of all that is possible
+        latest = at - least + self._scrape_seconds / 2
+        return [
+            pod
+            for pod in pods
+            if (last := newest.get(pod, 0.0)) <= latest and at - last >= self._delay(pod, least)
+        ]
+
+    def _delay(self, pod: PodName, least: float) -> float:
+        """Returns the delay after which it is worth while to look for a sample of a pod."""
+        known = [one[pod] for one in self._too_early if pod in one]
+        too_early = max(known, default=least - self._scrape_seconds)
         return (min(too_early, least) + least) / 2
 
     def forget(self, pod: PodName) -> None:
         """Forgets a pod, so that it is due at once."""
-        self._newest.pop(pod, None)
+        for known in (self._newest, *self._too_early):
+            known.pop(pod, None)
 
     def keep(self, pods: Collection[PodName]) -> None:
         """Forgets all pods but these, once there are more."""
@@ -81,3 +93,6 @@ class ScrapeSchedule:
         kept = set(pods)
         self._newest = {pod: newest for pod, newest in self._newest.items() if pod in kept}
         self._asked = {pod: asked for pod, asked in self._asked.items() if pod in kept}
+        for known in self._too_early:
+            for gone in known.keys() - kept:
+                del known[gone]

@@ -22,6 +22,8 @@ class Watched:
     period: float = 2.0
     is_away: bool = False
     dead: frozenset[PodName] = frozenset()
+    late: dict[PodName, float] = field(default_factory=dict)
+    """Of pods that take long to be scraped, by how much later their samples can be read."""
     schedule: ScrapeSchedule = field(init=False)
     asked: int = 0
     read: dict[PodName, dict[int, float]] = field(default_factory=dict)
@@ -33,7 +35,8 @@ class Watched:
 
     def newest(self, pod: PodName, at: float) -> int:
         """Returns the number of the newest scrape that can be read."""
-        return int((at - DELAY_SECONDS - self.moments[pod]) // self.period)
+        delay = DELAY_SECONDS + self.late.get(pod, 0.0)
+        return int((at - delay - self.moments[pod]) // self.period)
 
     def tick(self, due: float) -> None:
         at = due + self._late.uniform(0, 0.002)
@@ -98,10 +101,10 @@ def test_pods_that_are_scraped_at_any_time_cost_few_looks_in_vain() -> None:
 def test_a_prometheus_that_is_away_teaches_nothing() -> None:
     watched = Watched(pods_at(0.0))
     watched.tick(11.9)
-    known = watched.schedule._delay()
+    known = repr(watched.schedule._too_early)
     watched.is_away = True
     watched.run(12.4, 10)
-    assert watched.schedule._delay() == known
+    assert repr(watched.schedule._too_early) == known
 
 
 def test_a_pod_that_is_never_scraped_again_keeps_no_other_waiting() -> None:
@@ -110,6 +113,15 @@ def test_a_pod_that_is_never_scraped_again_keeps_no_other_waiting() -> None:
     watched.dead = frozenset({dead})
     watched.run(11.9, 300)
     assert len(watched.read[dead]) == 1
+    assert watched.longest_wait(pod, first=10) < TICK_SECONDS + 0.01
+
+
+@pytest.mark.parametrize("late", [0.3, 0.9, 1.7])
+def test_pods_whose_samples_come_late_keep_no_other_waiting(late: float) -> None:
+    watched = Watched(pods_at(0.0, 0.0, 0.4, 1.1))
+    pod, *slow = watched.moments
+    watched.late = dict.fromkeys(slow, late)
+    watched.run(11.9, 300)
     assert watched.longest_wait(pod, first=10) < TICK_SECONDS + 0.01
 
 
