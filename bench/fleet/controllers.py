@@ -7,6 +7,8 @@ from typing import Final
 from bench.fleet.fleet_server import WRITTEN, FleetServer, Manifest
 from bench.tenants import objects
 
+NODES: Final = 50
+"""As many as 5,000 pods take, whatever the size: probes of nodes cost the same beside any."""
 _MANAGER: Final = "kube-controller-manager"
 _CONDITIONS: Final = (
     "Ready",
@@ -23,9 +25,8 @@ def address(number: int) -> str:
 
 
 def host(number: int) -> str:
-    """Returns the address of its node, of which each has as many pods as a fake node takes."""
-    node = number // objects.PODS_OF_A_NODE
-    return f"192.168.{node // 250}.{1 + node % 250}"
+    """Returns the address of its node."""
+    return f"192.168.0.{1 + number % NODES}"
 
 
 def hash_of(number: int) -> str:
@@ -109,7 +110,7 @@ def _pod(template: Manifest, space: str, number: int) -> Manifest:
         "namespace": space,
         "ownerReferences": [owner],
     }
-    node = f"fake-{number // objects.PODS_OF_A_NODE:03}"
+    node = f"fake-{number % NODES:03}"
     spec = {**template["spec"], "nodeName": node, "schedulerName": "default-scheduler"}
     status = _status(template["spec"], number)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": status}
