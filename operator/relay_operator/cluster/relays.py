@@ -21,6 +21,7 @@ from relay_contract import document, endpoints
 from relay_contract.preflight import Preflight, Preflights
 from relay_contract.provider_probe import PROBE_SECONDS, STREAM_PROBE_SECONDS, ProviderProbe
 from relay_contract.quota_use import QuotaLevel, QuotaUses
+from relay_operator.cluster.connecting import pod_connections
 from relay_operator.cluster.connecting.connection_errors import in_words
 from relay_operator.cluster.leadership import fence as fences
 from relay_operator.cluster.leadership.fence import Fence, Unfenced
@@ -162,7 +163,7 @@ class Relays:
         self._fence = fence or Unfenced()
         self._brake = brake or self._fence
         self._client = httpx.AsyncClient(
-            transport=transport,
+            transport=transport or pod_connections.to_pods(),
             timeout=timeout_seconds,
             trust_env=False,
             event_hooks={"response": [drop_location]},
@@ -170,10 +171,6 @@ class Relays:
             headers={"accept-encoding": "identity"},
             # the client would keep whatever cookies a pod sends
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            # the publisher bounds the pushes of each tenant; a pool would let one tenant's hold up all others'
-            limits=httpx.Limits(
-                max_connections=None, max_keepalive_connections=64, keepalive_expiry=30
-            ),
         )
 
     async def close(self) -> None:

@@ -13,9 +13,10 @@ import relay_operator
 
 @dataclass(slots=True)
 class Lines:
-    """Counts the lines of the operator that run, which unlike time are the same on every machine."""
+    """Counts the lines of the operator that run, which unlike time are the same on every machine; or those of another package."""
 
     count: int = 0
+    package: Path = Path(relay_operator.__file__).parent
     _is_ours: dict[str, bool] = field(default_factory=dict)
 
     @contextmanager
@@ -30,7 +31,7 @@ class Lines:
     def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
         file = frame.f_code.co_filename
         if file not in self._is_ours:
-            self._is_ours[file] = Path(file).is_relative_to(Path(relay_operator.__file__).parent)
+            self._is_ours[file] = Path(file).is_relative_to(self.package)
         return self._step if self._is_ours[file] else None
 
     def _step(self, frame: FrameType, event: str, argument: Any) -> Any:
