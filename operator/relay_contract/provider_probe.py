@@ -21,7 +21,7 @@ ProbeOutcome = Literal[
     "Refused",
 ]
 """A list of models; an answer that is none, of a provider that has no list or does not show it; 429; 401; 5xx; no answer; nothing
-was sent for want of a key; the document in force does not name the provider, or closes it.
+was sent for want of a key; the document in force does not name the provider, or closes it, or another model was asked for a stream just now.
 Of a probe with a stream alone: no stream came, or none that ended; the call was refused.
 """
 MAX_PROBE_MESSAGE = 300

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from relay_contract.provider_probe import PROBE_CACHE_SECONDS, ProviderProbe
 
-_MOST_REMEMBERED: Final = 128
-"""More than the providers of the largest document."""
+_MOST_REMEMBERED: Final = 256
+"""More than the largest document has providers, each asked in two ways."""
 
 
 def stamps_of(directory: Path) -> Hashable:
@@ -35,23 +35,29 @@ class ProviderProbing:
         self._ask = ask
         self._shown = shown
         self._found_under: Hashable = None
-        self._running: dict[tuple[str, str], asyncio.Task[ProviderProbe]] = {}
-        self._found: dict[tuple[str, str], tuple[float, ProviderProbe]] = {}
+        # by provider, and whether a stream is asked for; each with the model that is
+        self._running: dict[tuple[str, bool], tuple[str, asyncio.Task[ProviderProbe]]] = {}
+        self._found: dict[tuple[str, bool], tuple[float, str, ProviderProbe]] = {}
 
     async def probe(self, provider: str, stream: str = "") -> ProviderProbe:
-        """Returns what a probe finds, or found a moment ago; with stream one that asks this model for a stream."""
-        asked = provider, stream
+        """Returns what a probe finds, or found a moment ago; with stream one that asks this model for a stream.
+
+        Calls for streams are paid, so that another model is not asked a moment later either.
+        """
+        asked = provider, bool(stream)
         shown = self._shown()
         if self._found_under != shown:
             self._found_under = shown
             self._found.clear()
         known = self._found.get(asked)
         if known is not None and time.monotonic() - known[0] < PROBE_CACHE_SECONDS:
-            return known[1]
+            return known[2] if known[1] == stream else _too_soon(provider)
         running = self._running.get(asked)
         if running is None:
-            running = self._running[asked] = asyncio.create_task(self._probe(provider, stream))
-        return await asyncio.shield(running)
+            running = stream, asyncio.create_task(self._probe(provider, stream))
+            self._running[asked] = running
+        model, task = running
+        return await asyncio.shield(task) if model == stream else _too_soon(provider)
 
     async def _probe(self, provider: str, stream: str) -> ProviderProbe:
         try:
@@ -61,12 +67,18 @@ class ProviderProbing:
                 return ProviderProbe(provider=provider, outcome="NotInUse")
             found = ProviderProbe.model_validate(answer)
             if found.outcome != "NotInUse" and shown == self._shown():
-                self._remember((provider, stream), found)
+                self._remember(provider, stream, found)
             return found
         finally:
-            self._running.pop((provider, stream), None)
+            self._running.pop((provider, bool(stream)), None)
 
-    def _remember(self, asked: tuple[str, str], found: ProviderProbe) -> None:
+    def _remember(self, provider: str, stream: str, found: ProviderProbe) -> None:
         if len(self._found) >= _MOST_REMEMBERED:
             self._found.pop(next(iter(self._found)))
-        self._found[asked] = time.monotonic(), found
+        self._found[provider, bool(stream)] = time.monotonic(), stream, found
+
+
+def _too_soon(provider: str) -> ProviderProbe:
+    """Returns what says nothing of the provider: it was asked for a stream of another model a moment ago."""
+    message = "another model of it was asked for a stream a moment ago"
+    return ProviderProbe(provider=provider, outcome="NotInUse", message=message, streamed=True)

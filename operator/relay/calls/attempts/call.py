@@ -205,7 +205,8 @@ class Call:
             dropped |= nominated(self.connection_field)
         fields: list[bytes] = []
         for name, value in self.headers:
-            if name in dropped:
+            if name in dropped or (b"_" in name and name.replace(b"_", b"-") in dropped):
+                # servers that hand fields to programs as variables (RFC 3875) read x_api_key as x-api-key
                 continue
             if name == b"content-type" and names_form(value):
                 # the relay has read it as JSON, and so shall the provider
