@@ -45,16 +45,18 @@ class MonthSums:
         Among those of tenants tools stand as SERVER/TOOL; what they cost is an account of its own, by server.
         """
         month = _month("UTC", now)
+        # with an end as well: SQLite goes by the index of time for a span alone
         since = min(month.start, now - _TOLD_FOR)
+        told = SUMS.c.quarter.between(since, max(month.end, now + DAY_MICROSECONDS))
         server_and_tool = case((_IS_TOOL, SUMS.c.provider + "/" + SUMS.c.model), else_=SUMS.c.model)
         cost, charge = SUMS.c.cost_unpriced, SUMS.c.charge_unpriced
         with reading(self._engine) as connection:
             return {
-                "cost": _named(connection, since, SUMS.c.provider, SUMS.c.model, cost, ~_IS_TOOL),
+                "cost": _named(connection, told, SUMS.c.provider, SUMS.c.model, cost, ~_IS_TOOL),
                 "tool_cost": _named(
-                    connection, since, SUMS.c.provider, SUMS.c.model, cost, _IS_TOOL
+                    connection, told, SUMS.c.provider, SUMS.c.model, cost, _IS_TOOL
                 ),
-                "charge": _named(connection, since, SUMS.c.tenant_uid, server_and_tool, charge),
+                "charge": _named(connection, told, SUMS.c.tenant_uid, server_and_tool, charge),
             }
 
 
@@ -78,17 +80,17 @@ def _charged(connection: Connection, month: Period) -> dict[str, int]:
 
 def _named(
     connection: Connection,
-    since: int,
+    told: ColumnElement[bool],
     subject: ColumnElement[str],
     used: ColumnElement[str],
     missing: ColumnElement[int],
     *where: ColumnElement[bool],
 ) -> dict[str, list[str]]:
-    """Returns by subject what was used of it since then without a price."""
+    """Returns by subject what was used of it in a time without a price."""
     columns = (subject.label("subject"), used.label("used"))
     rows = connection.execute(
         select(*columns)
-        .where(SUMS.c.quarter >= since, missing != 0, *where)
+        .where(told, missing != 0, *where)
         .group_by(*columns)
         .having(func.sum(missing) > 0)
         .order_by(*columns)
