@@ -149,6 +149,9 @@ class Election:
         if self._version != lease.version:
             self._version, self._seen_at, self._was_ours_then = lease.version, now, self.leads(now)
         self._seen = lease
+        if lease.holder != self.identity:
+            # a Lease that is deleted tells nobody any more which number its holder had
+            self._known_epoch = max(self._known_epoch, min(lease.epoch, MOST_EPOCH - 1))
         if lease.renewed_at and lease.renewed_at != self._renewed_at:
             self._renewals += bool(self._renewed_at)
             self._renewed_at, self._seen_renewed_at = lease.renewed_at, now

@@ -316,3 +316,15 @@ def test_an_answer_to_a_renewal_that_comes_after_the_end_opens_nothing() -> None
 
 TestElections = Elections.TestCase
 TestElections.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+
+
+def test_who_saw_a_leader_goes_beyond_its_number_although_the_lease_was_deleted() -> None:
+    standby = Election(identity="b", lease_seconds=LEASE_SECONDS)
+    held = Lease(version="1", holder="a", epoch=7, duration_seconds=LEASE_SECONDS)
+    standby.saw(held, now=0.0)
+    standby.saw(None, now=1.0)
+    made = standby.next_step(1.0)
+    assert made == Make(7)
+    standby.saw(replace(held, version="2", holder="", epoch=0), now=1.5)
+    assert standby.next_step(1.6) == Look()
+    assert standby.next_step(1.6 + LEASE_SECONDS) == Claim("2", 8)
