@@ -1,8 +1,7 @@
 """Compiles the hot path to machine code when the wheel is built; nothing here runs in a relay.
 
-The sources stay ordinary typed Python and run as they are; compiled by mypyc, a call costs about half the CPU. Three
-modules are C, the scan of request bodies, the reading of most answers' usage and the writing of an attempt's records, each with a
-stand-in in Python.
+The sources stay ordinary typed Python and run as they are; compiled by mypyc, a call costs about half the CPU. Two
+modules are C, the reading of bodies and the writing of an attempt's records, each with a stand-in in Python.
 RELAY_COMPILE=1 makes the wheel build call this (a hatchling hook) and fail if it cannot; otherwise the
 wheel is pure. RELAY_COMPILED names a directory where compile_hot_path has been, of these very sources: the wheel takes what is there.
 """
@@ -29,7 +28,6 @@ INTERPRETED: Final = {
     "dialect/body_scan_pure.py": "stands in for the scan in C where that is not built",
     "dialect/body_texts_pure.py": "stands in for the functions beside it",
     "dialect/parameter_removal_pure.py": "stands in for a part of it in the same way",
-    "dialect/usage/plain_usage_pure.py": "leaves all to what reads the other answers",
     "http/connecting/client_identity.py": "reads files once a second",
     "http/connecting/proxy_tunnel.py": "a coroutine for each connection through a proxy",
     "http/connecting/resolver.py": "a coroutine for each look-up of a name",
@@ -62,12 +60,10 @@ _TYPES: Final = "[mypy]\nstrict = True\nignore_missing_imports = True\n"
 
 
 BODY_SCAN: Final = "relay.dialect._body_scan"
-"""Reads request bodies."""
+"""Reads request bodies, and what most answers report."""
 RECORD_WRITING: Final = "relay.outbox._record_writing"
 """Writes the ledger's records of an attempt."""
-PLAIN_USAGE: Final = "relay.dialect.usage._plain_usage"
-"""Reads the usage of most answers for them."""
-EXTENSIONS: Final = (BODY_SCAN, RECORD_WRITING, PLAIN_USAGE)
+EXTENSIONS: Final = (BODY_SCAN, RECORD_WRITING)
 """The modules in C."""
 _EXTENSION_SETUP: Final = """
 import sys

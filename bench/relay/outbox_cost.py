@@ -30,6 +30,11 @@ _KIND: Final = {
     "requestedModel": "gpt-4.1",
     "routedModel": "gpt-4.1-2025-04-14",
 }
+_MODEL: Final = b"gpt-4.1-2025-04-14"
+_TIER: Final = b"default"
+_REPORT: Final = (
+    BilledUsage(input=210, output=48).packed() + bytes((len(_MODEL), len(_TIER))) + _MODEL + _TIER
+)
 
 
 def main() -> None:
@@ -70,10 +75,10 @@ def _closing() -> Closing:
         delivered=True,
         source="provider",
         # as the reading of most answers leaves it
-        usage=BilledUsage(input=210, output=48).packed(),
+        usage=_REPORT,
         doubt=None,
-        answered_model="gpt-4.1-2025-04-14",
-        service_tier="default",
+        answered_model=None,
+        service_tier=None,
         upstream_request_id="req_0123456789abcdef",
     )
 

@@ -12,8 +12,7 @@
    body are looked for with recursion, as deep as their paths are long. */
 
 #include "_base64.h"
-#include "_json_strings.h"
-#include "_utf8.h"
+#include "_plain_usage.h"
 
 enum {
     MODEL,
@@ -36,12 +35,7 @@ enum {
     EARLIER_BOUND,
     FIRST_OPENING, /* the number of fields */
 };
-enum { MAX_OPENING_MESSAGES = 64, MAX_NESTING = 512, LONGEST_NAME = 64 };
-
-/* Where a value stands; start is NULL for one that is absent. */
-typedef struct {
-    text start, end;
-} span;
+enum { MAX_OPENING_MESSAGES = 64 };
 
 typedef struct {
     text end;
@@ -81,190 +75,10 @@ static const field_name FIELD_NAMES[] = {
 };
 enum { NAME_COUNT = sizeof(FIELD_NAMES) / sizeof(FIELD_NAMES[0]) };
 
-/* -- keys -------------------------------------------------------------------------------------------------------- */
-
-/* Decodes the valid string from p to end into name and returns its length, -1 if it is longer or no ASCII. */
-static int decoded_name(text p, text end, char name[LONGEST_NAME])
-{
-    int length = 0;
-    while (p < end) {
-        unsigned character = *p;
-        if (length == LONGEST_NAME)
-            return -1;
-        if (character != '\\') {
-            p++;
-        } else if (p[1] == 'u') {
-            character = 0;
-            for (int i = 2; i < 6; i++)
-                character = character << 4 | (unsigned)digit_value(p[i]);
-            p += 6;
-        } else {
-            return -1; /* no name of ours holds what the other escapes stand for */
-        }
-        if (character >= 0x80)
-            return -1;
-        name[length++] = (char)character;
-    }
-    return length;
-}
-
-/* A key or another short string, decoded if it is spelled with escapes; its length is -1 if it is no name of ours. */
-typedef struct {
-    const char *bytes;
-    int length;
-    char decoded[LONGEST_NAME];
-} short_string;
-
-/* start and end lie inside the quotes. */
-static inline void read_short_string(text start, text end, short_string *string)
-{
-    size_t size = (size_t)(end - start);
-    string->bytes = (const char *)start;
-    string->length = size <= LONGEST_NAME ? (int)size : -1;
-    if (size <= 6 * LONGEST_NAME && memchr(start, '\\', size) != NULL) {
-        string->bytes = string->decoded;
-        string->length = decoded_name(start, end, string->decoded);
-    }
-}
-
-static inline int is_named(const short_string *string, const char *name, size_t length)
-{
-    return string->length == (int)length && memcmp(string->bytes, name, length) == 0;
-}
-
-/* -- values ------------------------------------------------------------------------------------------------------ */
-
-static inline text after_blanks(text p)
-{
-    while (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')
-        p++;
-    return p;
-}
-
-static inline int is_digit(unsigned char byte) { return byte >= '0' && byte <= '9'; }
-
-static inline text after_digits(text p)
-{
-    while (is_digit(*p))
-        p++;
-    return p;
-}
-
-static text after_number(text p)
-{
-    if (*p == '-')
-        p++;
-    if (!is_digit(*p))
-        return NULL;
-    p = *p == '0' ? p + 1 : after_digits(p);
-    if (*p == '.') {
-        if (!is_digit(p[1]))
-            return NULL;
-        p = after_digits(p + 1);
-    }
-    if (*p == 'e' || *p == 'E') {
-        p++;
-        if (*p == '+' || *p == '-')
-            p++;
-        if (!is_digit(*p))
-            return NULL;
-        p = after_digits(p);
-    }
-    return p;
-}
-
-static inline text after_word(text p, const char *word)
-{
-    while (*word)
-        if (*p++ != (unsigned char)*word++)
-            return NULL;
-    return p;
-}
-
-/* Returns the end of the value at p that is neither array nor object. */
-static inline text after_scalar(text p, text end)
-{
-    switch (*p) {
-    case '"': return after_string(p + 1, end);
-    case 't': return after_word(p, "true");
-    case 'f': return after_word(p, "false");
-    case 'n': return after_word(p, "null");
-    default: return after_number(p);
-    }
-}
-
-/* Returns the place of the value whose key begins at p, NULL if there is no key. */
-static inline text after_key(text p, text end)
-{
-    if (*p != '"')
-        return NULL;
-    p = after_string(p + 1, end);
-    if (p == NULL)
-        return NULL;
-    p = after_blanks(p);
-    return *p == ':' ? after_blanks(p + 1) : NULL;
-}
-
-/* Returns the end of the value at p, NULL if it is none; open brackets stand around it. */
-static text after_value(text p, text end, unsigned open)
-{
-    unsigned char closing[MAX_NESTING]; /* the bracket that closes each open array and object */
-    unsigned depth = 0;
-
-value:
-    if (*p == '{' || *p == '[') {
-        if (open + depth >= MAX_NESTING)
-            return NULL;
-        closing[depth++] = *p == '{' ? '}' : ']';
-        p = after_blanks(p + 1);
-        if (*p == closing[depth - 1])
-            goto close;
-        goto member;
-    }
-    p = after_scalar(p, end);
-    if (p == NULL)
-        return NULL;
-    if (depth == 0)
-        return p;
-after:
-    p = after_blanks(p);
-    if (*p == closing[depth - 1])
-        goto close;
-    if (*p != ',')
-        return NULL;
-    p = after_blanks(p + 1);
-member:
-    if (closing[depth - 1] == '}') {
-        p = after_key(p, end);
-        if (p == NULL)
-            return NULL;
-    }
-    goto value;
-close:
-    p++;
-    if (--depth == 0)
-        return p;
-    goto after;
-}
-
 /* -- what the relay reads ---------------------------------------------------------------------------------------- */
 
 /* Reads the value at p and returns its end, NULL if it is not valid; key is its name in an object, NULL in an array. */
 typedef text (*value_reader)(body_scan *scan, const short_string *key, text p);
-
-/* Reads the key at p, which lies in the text up to end, and returns the place of its value, NULL if there is no key. */
-static inline text read_key(text p, text end, short_string *key)
-{
-    text start = p + 1;
-    if (*p != '"')
-        return NULL;
-    p = after_string(start, end);
-    if (p == NULL)
-        return NULL;
-    read_short_string(start, p - 1, key);
-    p = after_blanks(p);
-    return *p == ':' ? after_blanks(p + 1) : NULL;
-}
 
 /* Reads every value of the array or object at p with `read` and returns its end, NULL if it is not valid. */
 static text after_values(body_scan *scan, text p, value_reader read)
@@ -652,6 +466,7 @@ typedef struct {
     short_string list, member;
     int complete; /* the list was found, and every item of it is as it should be */
     span usage, model, service_tier; /* the last of each, as for who decodes it */
+    usage_object read; /* of the usage */
 } answer_scan;
 
 /* Returns whether the valid value at p is a string, an array or an object that is not empty. */
@@ -735,12 +550,14 @@ static int scan_answer(answer_scan *scan, text start, size_t size)
         p = read_key(after_blanks(p + 1), scan->end, &key);
         if (p == NULL || is_named(&key, "type", 4)) /* which may name an error */
             return 0;
-        int is_list = is_same(&key, &scan->list);
-        text after = is_list ? after_whole_items(scan, p) : after_value(p, scan->end, 1);
+        int is_list = is_same(&key, &scan->list), is_usage = is_named(&key, "usage", 5);
+        text after = is_list    ? after_whole_items(scan, p)
+                     : is_usage ? after_usage(p, scan->end, &scan->read)
+                                : after_value(p, scan->end, 1);
         if (after == NULL || may_report_error(&key, p, after))
             return 0;
         scan->complete |= is_list;
-        if (is_named(&key, "usage", 5))
+        if (is_usage)
             scan->usage = (span){p, after};
         else if (is_named(&key, "model", 5))
             scan->model = (span){p, after};
@@ -749,6 +566,38 @@ static int scan_answer(answer_scan *scan, text start, size_t size)
         p = after_blanks(after);
     } while (*p == ',');
     return *p == '}' && scan->complete && after_blanks(p + 1) == scan->end;
+}
+
+/* Where the labels of a plain answer begin, each with its length in front of all of them, and the most bytes of one. */
+enum { LABELS = 2, LABELS_START = COUNTS_BYTES + LABELS, LONGEST_LABEL = 255 };
+typedef struct {
+    unsigned char bytes[LABELS_START + LABELS * LONGEST_LABEL];
+    size_t size;
+} plain_report;
+
+/* Adds a label: what a string says that needs no decoding, and nothing for another value; returns 0 for a string that is left to others. */
+static int add_label(plain_report *to, int label, span found)
+{
+    size_t size = found.start == NULL || *found.start != '"' ? 0 : (size_t)(found.end - found.start) - 2;
+
+    if (size > LONGEST_LABEL || (size && memchr(found.start, '\\', size) != NULL))
+        return 0;
+    to->bytes[COUNTS_BYTES + label] = (unsigned char)size;
+    if (size)
+        memcpy(to->bytes + to->size, found.start + 1, size);
+    to->size += size;
+    return 1;
+}
+
+/* Reads the usage of an answer that was scanned, and puts it together with model and service tier as they stand in a record; returns 0 for one
+   that is unlike most. */
+static int read_plain_answer(const answer_scan *answer, plain_usage *usage, plain_report *report)
+{
+    if (answer->usage.start == NULL || !read_plain_usage(&answer->read, usage))
+        return 0;
+    write_counts(usage, report->bytes);
+    report->size = LABELS_START;
+    return add_label(report, 0, answer->model) && add_label(report, 1, answer->service_tier);
 }
 
 /* -- the module -------------------------------------------------------------------------------------------------- */
@@ -967,6 +816,36 @@ static PyObject *reports_in_answer(PyObject *module, PyObject *const *args, Py_s
     return places_object((text)start, (span[]){found.usage, found.model, found.service_tier}, 3);
 }
 
+static PyObject *plain_answer(PyObject *module, PyObject *answer)
+{
+    static const char list[] = "choices", item_member[] = "message";
+    char *start;
+    Py_ssize_t size;
+    answer_scan found;
+    plain_usage usage;
+    plain_report report;
+
+    (void)module;
+    if (PyBytes_AsStringAndSize(answer, &start, &size) < 0)
+        return NULL;
+    read_short_string((text)list, (text)list + sizeof list - 1, &found.list);
+    read_short_string((text)item_member, (text)item_member + sizeof item_member - 1, &found.member);
+    if (!scan_answer(&found, (text)start, (size_t)size) || !read_plain_answer(&found, &usage, &report))
+        Py_RETURN_NONE;
+    int64_t numbers[] = {usage.input, usage.output, usage.cached, usage.reasoning};
+    enum { FIRST = 1, ITEMS = FIRST + sizeof numbers / sizeof *numbers };
+    PyObject *read = PyTuple_New(ITEMS);
+    for (Py_ssize_t i = 0; read != NULL && i < ITEMS; i++) {
+        PyObject *item = i < FIRST ? PyBytes_FromStringAndSize((const char *)report.bytes, (Py_ssize_t)report.size)
+                                   : PyLong_FromLong((long)numbers[i - FIRST]);
+        if (item == NULL)
+            Py_CLEAR(read);
+        else
+            PyTuple_SetItem(read, i, item);
+    }
+    return read;
+}
+
 /* Reads the paths, a tuple of bytes; returns 0 with an exception set if they are none. */
 static int read_paths(removal *from, PyObject *paths)
 {
@@ -1041,6 +920,8 @@ static PyMethodDef methods[] = {
     {"base64_at", FAST(base64_at), "Returns the first of the places, a stride apart, where base64 stands; -1 without one."},
     {"reports_in_answer", FAST(reports_in_answer),
      "Returns where usage, model and service tier of a whole answer stand; None for one that is to be decoded."},
+    {"plain_answer", plain_answer, METH_O,
+     "Returns what a whole answer to a chat reports that is like most: as records have it, and the tokens; None for another."},
     {"members", members, METH_O, "Returns where the keys and values of a body that was scanned stand, in turn; None for too many."},
     {"without", without, METH_VARARGS, "Returns a body that was scanned without the parameters at these paths; itself if it has none."},
     {NULL, NULL, 0, NULL},

@@ -10,6 +10,9 @@ Span = tuple[int, int]
 Spans = tuple[Span | None, ...]
 Reports = tuple[int, int, int, int, int, int]
 """Spans of an answer's usage, model and service tier, one after the other; empty where it has none."""
+PlainAnswer = tuple[bytes, int, int, int, int]
+"""The report of an answer (relay.dialect.usage.billed_usage.labels_of), then its tokens in the order of
+relay.dialect.reported_usage.Tokens."""
 
 MODEL: Final = 0
 EARLIER_MODEL: Final = 1

@@ -16,6 +16,8 @@ enum {
     MAX_TEXT_BYTES = 255,
     MAX_OPENING_BYTES = OPENING_BYTES + MAX_TEXT_BYTES,
     TEXTS = 4, /* of a closing: model, tier, region, id */
+    LABELS = 2, /* of these texts, those in a report */
+    LABELS_START = PACKED_BYTES + LABELS,
     MAX_BODY_BYTES = MAX_OPENING_BYTES + CLOSING_BYTES + TEXTS * MAX_TEXT_BYTES,
     OPENED = 2,
     CLOSED = 3,
@@ -74,12 +76,27 @@ enum { ELAPSED, STATUS, OUTCOME, SOURCE, FLAGS, NUMBERS };
 /* Bytes of the numbers of a closing, in the order of the arguments. */
 static const unsigned char NUMBER_BYTES[NUMBERS] = {8, 2, 1, 1, 1};
 
-/* counts are PACKED_BYTES, as BilledUsage.packed returns them: as they stand in the record, then whether the provider told of its cache. */
+/* counts are PACKED_BYTES, as BilledUsage.packed returns them: as they stand in the record, then whether the provider told of its cache. In a
+   report (labels_of in billed_usage.py) model and tier follow them. */
 typedef struct {
     uint64_t numbers[NUMBERS];
     const char *counts;
     short_text texts[TEXTS];
 } closing;
+
+/* Reads the labels of a report, and none where there are only counts. Returns their number, -1 for what is neither. */
+static int read_labels(const char *packed, size_t size, short_text *labels)
+{
+    const unsigned char *sizes = (const unsigned char *)packed + PACKED_BYTES;
+
+    if (size == PACKED_BYTES)
+        return 0;
+    if (size < LABELS_START || size != LABELS_START + (size_t)sizes[0] + sizes[1])
+        return -1;
+    labels[0] = (short_text){packed + LABELS_START, sizes[0]};
+    labels[1] = (short_text){packed + LABELS_START + sizes[0], sizes[1]};
+    return LABELS;
+}
 
 static void add_closing(record *to, const closing *what)
 {
@@ -237,14 +254,15 @@ static PyObject *write_closed(PyObject *self, PyObject *const *args, Py_ssize_t 
         PyErr_SetString(PyExc_ValueError, "no opening is as long");
         return NULL;
     }
-    if (packed_size != PACKED_BYTES) {
+    int labels = read_labels(packed, (size_t)packed_size, what.texts);
+    if (labels < 0) {
         PyErr_Format(PyExc_ValueError, "%zd bytes are no counts", packed_size);
         return NULL;
     }
     what.counts = packed;
     for (int i = 0; read && i < NUMBERS; i++)
         read = read_number(numbers[i], NUMBER_BYTES[i], &what.numbers[i]);
-    for (int i = 0; read && i < TEXTS; i++)
+    for (int i = labels; read && i < TEXTS; i++)
         read = read_text(texts[i], &what.texts[i], &held[i]);
     if (read) {
         made.p = body_of(&made);

@@ -15,8 +15,8 @@ _DOUBT_NUMBERS: Final = {name: number for number, name in enumerate(DOUBTS)}
 
 
 class Closing:
-    """Holds how an attempt ended, by the names that AttemptClosed has. usage is None where the source has no tokens, and may be
-    packed (BilledUsage.packed)."""
+    """Holds how an attempt ended, by the names that AttemptClosed has. usage is None where the source has no tokens, and may be packed
+    or a report (relay.dialect.usage.billed_usage.labels_of): that has model and service tier itself."""
 
     __slots__ = (
         "answered_model",

@@ -6,7 +6,7 @@ Raises ValueError for a number that the record has no room for.
 import struct
 from typing import Any, Final
 
-from relay.dialect.usage.billed_usage import PACKED
+from relay.dialect.usage.billed_usage import PACKED, labels_of
 from relay.outbox.record_format import (
     CACHE_REPORTED,
     CLOSED,
@@ -70,15 +70,14 @@ def _opened_body(
 
 
 def _closed_body(opening: bytes, /, *ended: Any) -> bytes:
-    """Returns the body of the record closed: opening is that of the record opened, ended are the numbers, counts (BilledUsage.packed)
-    and texts in the order in which they stand in the record, with the lengths of the texts left out."""
+    """Returns the body of the record closed: opening is that of the record opened, ended are the numbers, counts (BilledUsage.packed, or a
+    report, whose labels stand for the first texts) and texts in the order in which they stand in the record, with the lengths of the texts left out."""
     flags, counts = ended[_NUMBERS : _NUMBERS + 2]
-    if len(counts) != PACKED.size:
-        raise ValueError(f"{len(counts)} bytes are no counts")
-    *counted, cache_reported = PACKED.unpack(counts)
+    labels = labels_of(counts) or ()
+    *counted, cache_reported = PACKED.unpack(counts[: PACKED.size])
     if cache_reported:
         flags |= CACHE_REPORTED
-    texts = [_text(one) for one in ended[_NUMBERS + 2 :]]
+    texts = [_text(one) for one in (*labels, *ended[_NUMBERS + 2 + len(labels) :])]
     closing = _packed(CLOSING, *ended[:_NUMBERS], flags, *map(len, texts), *counted)
     return opening + closing + b"".join(texts)
 

@@ -12,8 +12,9 @@ from relay.dialect.answers.answer_labels import model_in, service_tier_in, word_
 from relay.dialect.answers.error_report import ErrorReport, read_error
 from relay.dialect.answers.event_stream import SseScan, may_begin
 from relay.dialect.answers.response_id_marker import ResponseIdMarker
-from relay.dialect.body_scan import reports_in_answer
+from relay.dialect.body_scan import plain_answer, reports_in_answer
 from relay.dialect.endpoints import RESPONSES, Endpoint
+from relay.dialect.reported_usage import Tokens
 from relay.http.content_coding import Inflater, is_coded
 from relay.outbox.attempt_closing import Name
 from relay.routing.routes import Target
@@ -23,12 +24,13 @@ MAX_UNDECIDED_BYTES: Final = 4096
 """Blanks in front of an answer, which some providers send to keep the connection alive."""
 _WITHOUT_CONTENT: Final = (204, 205)
 """Successes whose body, if there is one, is none of the answer (RFC 9110 sections 15.3.5 and 15.3.6)."""
+_CHAT: Final = Endpoint.CHAT
 _WHOLE: Final = {
-    Endpoint.CHAT: (b"choices", b"message"),
+    _CHAT: (b"choices", b"message"),
     Endpoint.EMBEDDINGS: (b"data", b"embedding"),
 }
 """The list in an answer, and what each item of it has in one that is whole; relay.dialect.answers.answer_content has the rule."""
-_CALLING: Final = (Endpoint.CHAT, Endpoint.RESPONSES)
+_CALLING: Final = (_CHAT, Endpoint.RESPONSES)
 """Endpoints whose answers may call tools."""
 _JSON: Final = b"application/json"
 _EVENT_STREAM: Final = b"text/event-stream"
@@ -41,7 +43,8 @@ class Answer:
 
     stream or unary holds what is read of it; neither where it is passed on unread. undecided: what it is shows in its first
     bytes, and nothing of it may be passed on yet. unusable, error, usage and response_id, which is that of a stored response, are valid once
-    it is judged.
+    it is judged. So are report and tokens, which stand for usage, model and service tier of an answer that is like most, and are empty for any
+    other.
     """
 
     __slots__ = (
@@ -62,9 +65,11 @@ class Answer:
         "_tier_start",
         "_whole",
         "error",
+        "report",
         "response_id",
         "status",
         "stream",
+        "tokens",
         "unary",
         "undecided",
         "unusable",
@@ -94,6 +99,8 @@ class Answer:
         self._model_start = self._model_end = self._tier_start = self._tier_end = 0
         self.error: ErrorReport | None = None
         self.usage: object = None
+        self.report = b""
+        self.tokens: Tokens | None = None
         self.response_id: str | None = None
         self._guard: AnswerGuard | None = None
         self._inflater: Inflater | None = None
@@ -333,17 +340,21 @@ class Answer:
         return self.stream.usage if self.stream is not None else self.usage
 
     def answered_model(self) -> Name:
-        """Returns the model that answered, by the provider's word; None where it does not say, or nobody looked."""
+        """Returns the model that answered, by the provider's word; None where it does not say, nobody looked, or the report has it."""
         if self.stream is not None:
             return self.stream.model
+        if self.report:
+            return None
         if self._whole is not None:
             return word_at(self._whole, self._model_start, self._model_end)
         return None if self.unary is None else model_in(self.unary.head)
 
     def service_tier(self) -> Name:
-        """Returns the tier of service that the call was given, by the provider's word."""
+        """Returns the tier of service that the call was given, by the provider's word; None in the same cases."""
         if self.stream is not None:
             return self.stream.service_tier
+        if self.report:
+            return None
         if self._whole is not None:
             return word_at(self._whole, self._tier_start, self._tier_end)
         return None if self.unary is None else service_tier_in(self.unary.tail)
@@ -395,6 +406,8 @@ class Answer:
         parts = _WHOLE.get(self._call.endpoint)
         if parts is None or self._misnamed:
             return False
+        if self._call.endpoint is _CHAT and self._take_report(body):
+            return True
         items, member = parts
         places = reports_in_answer(body, items, member)
         if places is None:
@@ -402,6 +415,15 @@ class Answer:
         start, end, self._model_start, self._model_end, self._tier_start, self._tier_end = places
         self._whole = body
         self.usage = decoded(body[start:end]) if start < end else None
+        return True
+
+    def _take_report(self, body: bytes) -> bool:
+        """Takes all that an answer reports that is like most, without decoding any of it; returns whether this one is."""
+        plain = plain_answer(body)
+        if plain is None:
+            return False
+        self.report, given, said, cached, reasoning = plain
+        self.tokens = Tokens(given, said, cached, reasoning)
         return True
 
     def _judge_document(self, unary: UnaryBody) -> Outcome:

@@ -576,7 +576,9 @@ class Attempt(ResponseReceiver):
         if self._counted:
             return self._used
         answer = self.answer
-        tokens = self._tokens(answer.reported_usage) if answer is not None else None
+        tokens = answer.tokens if answer is not None else None
+        if tokens is None and answer is not None:
+            tokens = self._tokens(answer.reported_usage)
         # a provider that answered nothing usable and reports nothing has charged nothing
         if tokens is None and self.status < 300 and self.sent_at > 0 and not self.is_unusable:
             self._estimates = True

@@ -8,16 +8,15 @@ one. What may have been processed and said nothing is unknown, and not zero.
 
 from relay.accounting.usage_event import Outcome
 from relay.calls.attempts.answer import Answer
-from relay.dialect.endpoints import EMBEDDINGS, Endpoint
+from relay.dialect.endpoints import Endpoint
 from relay.dialect.reported_usage import Tokens
-from relay.dialect.usage.billed_usage import BilledUsage, Reading
+from relay.dialect.usage.billed_usage import BilledUsage
 from relay.dialect.usage.openai_usage import openai_usage
-from relay.dialect.usage.plain_usage import plain_usage
 from relay_contract.billing.attempt_event import Doubt, UsageSource
 
 Evidence = tuple[UsageSource, BilledUsage | bytes | None, Doubt | None]
-"""The source; the usage, None where the source has no tokens, and packed where the reading of most answers was enough for it; and
-why the provider's own numbers were not taken. A tuple, since compiled it is returned without an object."""
+"""The source; the usage, None where the source has no tokens, and a report (relay.dialect.usage.billed_usage.labels_of) of an answer that is
+like most; and why the provider's own numbers were not taken. A tuple, since compiled it is returned without an object."""
 
 
 def usage_evidence(
@@ -38,10 +37,13 @@ def usage_evidence(
     """
     if not was_sent:
         return "none", None, None
+    if answer is not None and answer.report:
+        # nothing in it is in doubt
+        return "provider", answer.report, None
     doubt: Doubt | None = None
     reported = answer.reported_usage if answer is not None else None
     if answer is not None and reported is not None:
-        reading = _read(reported, endpoint)
+        reading = openai_usage(reported, endpoint)
         if reading is None or isinstance(reading, str):
             doubt = reading
         elif unreadable:
@@ -56,12 +58,6 @@ def usage_evidence(
         return "unknown", None, doubt
     estimated = BilledUsage(input=tokens.input, output=tokens.output, cache_reported=False)
     return source, estimated, doubt
-
-
-def _read(reported: object, endpoint: Endpoint) -> Reading | bytes:
-    """Reads a usage object, packed where it is like most."""
-    packed = None if endpoint is EMBEDDINGS else plain_usage(reported)
-    return openai_usage(reported, endpoint) if packed is None else packed
 
 
 def _source(

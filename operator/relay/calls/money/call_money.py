@@ -14,7 +14,7 @@ from relay.calls.money.asked_pieces import NONE_ASKED, AskedPieces, asked_pieces
 from relay.calls.money.asked_service import ANYTHING, AskedService, asked_service
 from relay.dialect.refusals import Refusal
 from relay.dialect.reported_usage import Tokens
-from relay.dialect.usage.billed_usage import BilledUsage, counts_of
+from relay.dialect.usage.billed_usage import BilledUsage, counts_of, labels_of
 from relay.outbox.attempt_closing import Closing, Name
 from relay.routing.routes import Target
 
@@ -170,10 +170,17 @@ def _cost(
     counts, region = _plain_counts(tokens), None
     model, tier = target.model, None
     if closing is not None:
-        model, tier = _text(closing.answered_model) or model, _text(closing.service_tier)
-        if closing.usage is not None:
-            counts = counts_of(closing.usage)
-            region = None if isinstance(closing.usage, bytes) else closing.usage.region
+        answered, tier = _text(closing.answered_model), _text(closing.service_tier)
+        usage = closing.usage
+        if usage is not None:
+            counts = counts_of(usage)
+        if isinstance(usage, bytes):
+            labels = labels_of(usage)
+            if labels is not None:
+                answered, tier = _text(labels[0]), _text(labels[1])
+        elif usage is not None:
+            region = usage.region
+        model = answered or model
     cost = card.cost(
         target.provider, model, call.body.model, wall, counts, tier=tier, region=region
     )

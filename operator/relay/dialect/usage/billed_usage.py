@@ -10,6 +10,8 @@ NO_COUNT: Final = -1
 """Stands for a number that is none."""
 PACKED: Final = struct.Struct("<9IHH?")
 """Tokens and units in the order of relay_contract.billing.token_buckets, and whether the provider told of its cache."""
+_PACKED_BYTES: Final = 41
+_LABELS_START: Final = _PACKED_BYTES + 2
 # looked up once, since many attempts need it
 _pack: Final = PACKED.pack
 
@@ -100,8 +102,25 @@ class BilledUsage:
 
 
 def counts_of(usage: BilledUsage | bytes) -> tuple[int, ...]:
-    """Returns tokens and units in their order, of a usage that is in no doubt or packed."""
-    return PACKED.unpack(usage if isinstance(usage, bytes) else usage.packed())[:-1]
+    """Returns tokens and units in their order, of a usage that is in no doubt, or is packed, or of a report."""
+    packed = usage if isinstance(usage, bytes) else usage.packed()
+    return PACKED.unpack(packed[:_PACKED_BYTES])[:-1]
+
+
+def labels_of(packed: bytes) -> tuple[bytes, bytes] | None:
+    """Returns the model and the service tier that a report tells of, empty where it does not; None for counts alone.
+
+    A report is what an answer says that is like most (relay.dialect.body_scan.plain_answer): the counts as they are packed, a byte
+    for the length of each label, and the labels in UTF-8. Raises ValueError for what is neither.
+    """
+    size = len(packed)
+    if size == _PACKED_BYTES:
+        return None
+    if size >= _LABELS_START:
+        middle = _LABELS_START + packed[_PACKED_BYTES]
+        if size == middle + packed[_PACKED_BYTES + 1]:
+            return packed[_LABELS_START:middle], packed[middle:]
+    raise ValueError(f"{size} bytes are no counts")
 
 
 Reading = BilledUsage | Doubt | None

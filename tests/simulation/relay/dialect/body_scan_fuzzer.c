@@ -94,6 +94,27 @@ static void check_members(text raw, size_t size)
     }
 }
 
+/* What is read of a plain answer are tokens that it can have used, and labels that stand in it. */
+static void check_plain_answer(const answer_scan *answer, text raw, size_t size)
+{
+    plain_usage usage;
+    plain_report report;
+    int64_t tokens = 0;
+
+    if (!read_plain_answer(answer, &usage, &report))
+        return;
+    for (int i = 0; i < BUCKETS; i++) {
+        claim(usage.buckets[i] >= 0, "a bucket below 0", raw, size);
+        tokens += usage.buckets[i];
+    }
+    claim(tokens == usage.input + usage.output, "tokens in no bucket", raw, size);
+    claim(usage.input <= MOST_INPUT_TOKENS && usage.output <= MOST_OUTPUT_TOKENS, "too many tokens", raw, size);
+    claim(0 <= usage.cached && usage.cached <= usage.input, "more from a cache than there was", raw, size);
+    claim(0 <= usage.reasoning && usage.reasoning <= usage.output, "more thought than said", raw, size);
+    size_t labels = (size_t)report.bytes[COUNTS_BYTES] + report.bytes[COUNTS_BYTES + 1];
+    claim(report.size == LABELS_START + labels && report.size <= sizeof report.bytes, "another size", raw, size);
+}
+
 /* An answer that passes for whole is one value, and what it reports are others inside it. */
 static void check_answer(text raw, size_t size)
 {
@@ -107,6 +128,7 @@ static void check_answer(text raw, size_t size)
     check_span(answer.usage, raw, size);
     check_span(answer.model, raw, size);
     check_span(answer.service_tier, raw, size);
+    check_plain_answer(&answer, raw, size);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -147,6 +169,8 @@ static const char *const SEEDS[] = {
     "{\"messages\":[{\"r\\u006fle\":\"us\\u0065r\",\"c\\u006fntent\":\"\\ud800\"}],\"tools\":[[[[[[[[[[{}]]]]]]]]]]}",
     "{\"id\":\"x\",\"choices\":[{\"index\":0,\"message\":{\"content\":\"a\"},\"finish_reason\":\"stop\",\"error\":null},"
     "{ \"m\\u0065ssage\" : [ 1 ] } ],\"usage\":{\"prompt_tokens\":1},\"error\":null}",
+    "{\"model\":\"m\",\"choices\":[{\"message\":\"a\"}],\"service_tier\":\"default\",\"usage\":{\"prompt_tokens\":97,\"completion_tokens\":61,"
+    "\"total_tokens\":158,\"prompt_tokens_details\":{\"cached_tokens\":32,\"audio_tokens\":5},\"completion_tokens_details\":{\"reasoning_tokens\":20}}}",
 };
 static const char PARTS[] =
     "{}[]\",:\\u0123456789eE+-.truefalsn \n\t\x01\x7f\x80\xa0\xbf\xc3\xa9\xe0\xed\xf0\x9f\x98\x80\xf4\xff\"\\\"";

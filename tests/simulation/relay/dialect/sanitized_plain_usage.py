@@ -1,18 +1,29 @@
-"""Reads usage objects of any shape with an extension built with sanitizers, and compares with what all rules make of them.
+"""Reads answers with usage objects of any shape with an extension built with sanitizers, and compares with what all rules make of them.
 
 usage: python -m tests.simulation.relay.dialect.sanitized_plain_usage EXTENSION SECONDS SEED
 The seconds are of processor time. The sanitizer's library must be preloaded. Ends with status 1 at the first difference; its last line is the number of
 usage objects, and of those that were read at once.
 """
 
+import json
 import random
 import sys
 import time
 from pathlib import Path
 from typing import Any, Final
 
-from tests.unit.relay.dialect.usage.plain_usages import BESIDE, DETAILS, ODD, PARTS, loaded, read
+from tests.unit.relay.dialect.body_scans import loaded
+from tests.unit.relay.dialect.usage.plain_usages import (
+    BESIDE,
+    DETAILS,
+    ODD,
+    PARTS,
+    answer,
+    read,
+    read_at_once,
+)
 
+from relay.dialect.reported_usage import MOST_OUTPUT_TOKENS
 from relay_contract.billing.token_buckets import MAX_TOKENS
 
 TOTALS: Final = ("prompt_tokens", "completion_tokens", "total_tokens", "input_tokens")
@@ -35,7 +46,7 @@ def usage(chance: random.Random) -> object:
     found = parts(chance, (*PARTS, *BESIDE))
     for name in chance.sample(DETAILS, chance.randrange(3)):
         found[name] = parts(chance, PARTS) if chance.random() < 0.9 else chance.choice(ODD)
-    large = chance.choice((500, MAX_TOKENS))
+    large = chance.choice((500, 500, MOST_OUTPUT_TOKENS, MAX_TOKENS))
     counts = chance.randrange(large), chance.randrange(large)
     thought = chance.choice((0, 0, value(chance)))
     total = sum(counts) + (thought if isinstance(thought, int) else 0)
@@ -49,17 +60,17 @@ def usage(chance: random.Random) -> object:
 
 def main(extension: str, seconds: str, seed: str) -> int:
     """Returns the status of the process."""
-    plain_usage, chance = loaded(Path(extension)), random.Random(int(seed))
+    plain_answer, chance = loaded(Path(extension)).plain_answer, random.Random(int(seed))
     end = time.process_time() + float(seconds)
     tried = at_once = 0
     while time.process_time() < end:
         reported = usage(chance)
-        packed = plain_usage(reported)
-        if packed is not None and packed != read(reported):
+        plain = plain_answer(answer(json.dumps(reported)))
+        if plain is not None and read_at_once(plain) != read(reported):
             sys.stderr.write(f"{reported}\n")
             return 1
         tried += 1
-        at_once += packed is not None
+        at_once += plain is not None
     sys.stdout.write(f"{tried} usage objects, {at_once} read at once\n")
     return 0
 

@@ -14,7 +14,7 @@ from tests.simulation.relay.sanitizers import compiled_extension, run_module
 
 from hatch_build import SOURCE_ROOT
 
-SOURCE: Final = SOURCE_ROOT / "relay" / "dialect" / "usage" / "_plain_usage.c"
+SOURCE: Final = SOURCE_ROOT / "relay" / "dialect" / "_body_scan.c"
 SECONDS: Final = os.environ.get("FUZZ_SECONDS", "3")
 
 

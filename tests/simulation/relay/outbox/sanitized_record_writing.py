@@ -19,6 +19,7 @@ from tests.unit.relay.outbox.record_writings import (
     AnyPlace,
     RecordWriting,
     loaded,
+    report,
 )
 
 from relay.dialect.usage.billed_usage import PACKED
@@ -55,6 +56,15 @@ def number(chance: random.Random, size: int) -> int:
     return chance.choice((0, largest, chance.randint(0, largest), chance.randint(0, largest)))
 
 
+def counted(chance: random.Random) -> bytes:
+    """Returns counts, or a report that begins with them."""
+    counts = chance.randbytes(PACKED.size)
+    if chance.random() < 0.5:
+        return counts
+    model, tier = (chance.randbytes(chance.choice((0, 1, 40, 255))) for _ in range(2))
+    return report(counts, model, tier)
+
+
 class Differs(Exception):
     """Both did not do the same; the message says with what."""
 
@@ -74,7 +84,7 @@ def attempt(compiled: RecordWriting, chance: random.Random) -> bool:
     )
     numbers = (number(chance, one) for one in NUMBER_BYTES)
     words = (word(chance) for _ in range(TEXTS))
-    closed = [*numbers, chance.randbytes(PACKED.size), *words]
+    closed = [*numbers, counted(chance), *words]
     written: list[tuple[bytearray, bytes | None, bool, int]] = []
     writings: tuple[Any, ...] = (compiled, record_writing_pure)
     for writing in writings:
@@ -101,7 +111,7 @@ def refusals(compiled: RecordWriting, chance: random.Random) -> None:
     segment = bytearray(chance.randrange(LARGEST_RECORD))
     made: list[Any] = [segment, 0, len(segment)]
     opened: list[Any] = [1, 1, 1, False, "0" * 32, "r"]
-    counts = bytes(chance.choice((0, PACKED.size - 1, PACKED.size, PACKED.size + 1)))
+    counts = chance.choice((bytes(chance.randrange(PACKED.size + 4)), counted(chance)[:-1]))
     closed: list[Any] = [1, b"", *[0] * len(NUMBER_BYTES), counts, *[None] * TEXTS]
     place = compiled.Place(segment, 0, len(segment))
     strange = chance.choice((-1, 2**64, 2**200, 1.5, "\ud800", b"x", None, object(), segment, []))

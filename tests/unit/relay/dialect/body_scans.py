@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hatch_build import BODY_SCAN
 from relay.dialect import body_fields
-from relay.dialect.body_fields import MAX_OPENING_MESSAGES, Reports, Span, Spans
+from relay.dialect.body_fields import MAX_OPENING_MESSAGES, PlainAnswer, Reports, Span, Spans
 
 Scan = Callable[[bytes], Spans | None]
 Removal = Callable[[bytes, tuple[bytes, ...]], bytes]
@@ -63,6 +63,7 @@ class BodyReader(Protocol):
     text_at: Callable[[bytes, Span | None, int], tuple[bytes, int] | None]
     base64_at: Callable[[bytes, int, int], int]
     reports_in_answer: Callable[[bytes, bytes, bytes], Reports | None]
+    plain_answer: Callable[[bytes], PlainAnswer | None]
     without: Removal
     members: Members
 
@@ -112,16 +113,17 @@ def bodies(draw: st.DrawFn) -> bytes:
         st.sampled_from(("messages", "input", "prompt")), MESSAGES
     )
     pairs = draw(st.lists(fields, max_size=8))
-    text = draw(BLANKS) + _spelled(draw, Object(pairs)) + draw(BLANKS)
+    text = draw(BLANKS) + spelled(draw, Object(pairs)) + draw(BLANKS)
     return text.encode()
 
 
-def _spelled(draw: st.DrawFn, value: Any) -> str:
+def spelled(draw: st.DrawFn, value: Any) -> str:
+    """Returns the value as JSON, its strings in any spelling and blanks anywhere."""
     if isinstance(value, Object):
-        pairs = (_string(draw, key) + ":" + _spelled(draw, item) for key, item in value.pairs)
+        pairs = (_string(draw, key) + ":" + spelled(draw, item) for key, item in value.pairs)
         return "{" + _padded(draw, pairs) + "}"
     if isinstance(value, list):
-        return "[" + _padded(draw, (_spelled(draw, item) for item in value)) + "]"
+        return "[" + _padded(draw, (spelled(draw, item) for item in value)) + "]"
     return _string(draw, value) if isinstance(value, str) else json.dumps(value)
 
 

@@ -1,18 +1,9 @@
 """Both scans of request bodies."""
 
 import pytest
-from tests.cluster.build import debian_packages
-from tests.unit.relay.dialect.body_scans import BodyReader, Members, Removal, Scan, loaded
+from tests.unit.relay.dialect.body_scans import BodyReader, Members, Removal, Scan
 
-from hatch_build import BODY_SCAN, compile_extension
 from relay.dialect import body_scan_pure, parameter_removal_pure
-
-
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> BodyReader:
-    """The functions in C, built from these sources."""
-    debian_packages.ensure_compiler(print)
-    return loaded(compile_extension(BODY_SCAN, tmp_path_factory.mktemp("body-scan")))
 
 
 @pytest.fixture(scope="session")

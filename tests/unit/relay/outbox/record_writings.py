@@ -65,9 +65,18 @@ OPENED: st.SearchStrategy[Arguments] = st.tuples(
     st.text("0123456789abcdef", min_size=32, max_size=32) | NAMES,
     NAMES,
 )
+COUNTS = st.binary(min_size=PACKED.size, max_size=PACKED.size)
+LABELS = st.binary(max_size=255)
+
+
+def report(counts: bytes, model: bytes, tier: bytes) -> bytes:
+    """Returns the report of an answer that is like most."""
+    return counts + bytes((len(model), len(tier))) + model + tier
+
+
 CLOSED: st.SearchStrategy[Arguments] = st.tuples(
     *map(numbers, NUMBER_BYTES),
-    st.binary(min_size=PACKED.size, max_size=PACKED.size),
+    COUNTS | st.builds(report, COUNTS, LABELS, LABELS),
     *[WORDS] * TEXTS,
 )
 ENDS = st.integers(0, 2 * LARGEST_RECORD)

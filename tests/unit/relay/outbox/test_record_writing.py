@@ -17,6 +17,7 @@ from tests.unit.relay.outbox.record_writings import (
     RecordWriting,
     loaded,
     numbers,
+    report,
 )
 
 from hatch_build import RECORD_WRITING, compile_extension
@@ -189,7 +190,22 @@ def test_more_than_an_opening_is_refused(compiled: RecordWriting) -> None:
         compiled.Place(bytearray(ROOM), 0, ROOM).write_closed(1, bytes(300), *CLOSING)
 
 
-@pytest.mark.parametrize("counts", [b"", COUNTS[:-1], COUNTS + b"\0"])
+def test_the_labels_of_a_report_stand_for_those_beside_it(writing: RecordWriting) -> None:
+    written = []
+    for counts, labels in (
+        (report(COUNTS, b"gpt-4.1", b"default"), ("another", 7)),
+        (COUNTS, (b"gpt-4.1", "default")),
+    ):
+        segment = bytearray(ROOM)
+        closing = (*CLOSING[:5], counts, *labels, "eu", "up-1")
+        assert writing.Place(segment, 0, ROOM).write_closed(1, b"", *closing)
+        written.append(segment)
+    assert written[0] == written[1]
+
+
+@pytest.mark.parametrize(
+    "counts", [b"", COUNTS[:-1], COUNTS + b"\0", COUNTS + b"\1\0", COUNTS + b"\0\0x"]
+)
 def test_counts_of_another_size_are_refused(writing: RecordWriting, counts: bytes) -> None:
     segment = bytearray(ROOM)
     with pytest.raises(ValueError, match="no counts"):
