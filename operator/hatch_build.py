@@ -1,7 +1,7 @@
 """Compiles the hot path to machine code when the wheel is built; nothing here runs in a relay.
 
-The sources stay ordinary typed Python and run as they are; compiled by mypyc, a call costs about half the CPU. Two
-modules are C, the reading of bodies and the writing of an attempt's records, each with a stand-in in Python.
+The sources stay ordinary typed Python and run as they are; compiled by mypyc, a call costs about half the CPU. Three
+modules are C, the reading of bodies, the writing of an attempt's records and of most of their lines, each with a stand-in in Python.
 RELAY_COMPILE=1 makes the wheel build call this (a hatchling hook) and fail if it cannot; otherwise the
 wheel is pure. RELAY_COMPILED names a directory where compile_hot_path has been, of these very sources: the wheel takes what is there.
 """
@@ -32,6 +32,7 @@ INTERPRETED: Final = {
     "http/connecting/proxy_tunnel.py": "a coroutine for each connection through a proxy",
     "http/connecting/resolver.py": "a coroutine for each look-up of a name",
     "http/tls.py": "once for each document or certificate",
+    "outbox/plain_lines_pure.py": "leaves all lines to what writes the others",
     "outbox/record_writing_pure.py": "stands in for the functions in C where those are not built",
 }
 """Modules and rooms of the relay that stay Python, and why."""
@@ -63,7 +64,9 @@ BODY_SCAN: Final = "relay.dialect._body_scan"
 """Reads request bodies, and what most answers report."""
 RECORD_WRITING: Final = "relay.outbox._record_writing"
 """Writes the ledger's records of an attempt."""
-EXTENSIONS: Final = (BODY_SCAN, RECORD_WRITING)
+PLAIN_LINES: Final = "relay.outbox._plain_lines"
+"""Writes most of the lines that records are delivered as."""
+EXTENSIONS: Final = (BODY_SCAN, RECORD_WRITING, PLAIN_LINES)
 """The modules in C."""
 _EXTENSION_SETUP: Final = """
 import sys

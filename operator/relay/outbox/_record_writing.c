@@ -148,14 +148,17 @@ typedef struct {
 /* Reads a number of so many bytes; returns 0 with an exception set if it is none. */
 static int read_number(PyObject *object, int bytes, uint64_t *number)
 {
-    *number = PyLong_AsUnsignedLongLong(object);
-    if (*number == (uint64_t)-1 && PyErr_Occurred()) {
-        if (!PyErr_ExceptionMatches(PyExc_OverflowError))
-            return 0;
-        PyErr_Clear();
-    } else if (bytes == 8 || *number >> 8 * bytes == 0) {
+    int overflow;
+    /* the limited API's way to an unsigned number of more than 30 bits is several times as long */
+    long long read = PyLong_AsLongLongAndOverflow(object, &overflow);
+
+    if (read == -1 && !overflow && PyErr_Occurred())
+        return 0;
+    *number = overflow > 0 ? PyLong_AsUnsignedLongLong(object) : (uint64_t)read;
+    int fits = overflow > 0 ? !PyErr_Occurred() : read >= 0 && !overflow;
+    PyErr_Clear();
+    if (fits && (bytes == 8 || *number >> 8 * bytes == 0))
         return 1;
-    }
     PyErr_Format(PyExc_ValueError, "%R is not a number of %d bytes", object, bytes);
     return 0;
 }

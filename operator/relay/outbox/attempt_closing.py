@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from relay.dialect.usage.billed_usage import BilledUsage
 from relay.outbox.record_format import DELIVERED, DOUBTS, OUTCOMES, SOURCES
 from relay.outbox.record_writing import Place
@@ -14,6 +16,7 @@ _SOURCE_NUMBERS: Final = {name: number for number, name in enumerate(SOURCES)}
 _DOUBT_NUMBERS: Final = {name: number for number, name in enumerate(DOUBTS)}
 
 
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Closing:
     """Holds how an attempt ended, by the names that AttemptClosed has. usage is None where the source has no tokens, and may be packed
     or a report (relay.dialect.usage.billed_usage.labels_of): that has model and service tier itself."""
@@ -67,9 +70,9 @@ def write_closing(place: Place, names: int, opening: bytes, closing: Closing) ->
         counts = usage
     elif usage is not None:
         counts, region = usage.packed(), usage.region
-    flags = _DOUBT_NUMBERS[closing.doubt]
-    if closing.delivered:
-        flags |= DELIVERED
+    flags = DELIVERED if closing.delivered else 0
+    if closing.doubt is not None:
+        flags |= _DOUBT_NUMBERS[closing.doubt]
     return place.write_closed(
         names,
         opening,

@@ -1,7 +1,8 @@
 """Records of a segment as lines of JSON, byte for byte what relay_contract.billing.event_line makes of them.
 
 A line for each attempt is most of what the delivery costs, so what attempts of one kind have in common is rendered once, and the
-line of an attempt that was closed is put together of these pieces, in the order of the fields' names.
+line of an attempt that was closed is put together of these pieces, in the order of the fields' names: by a function in C where no text
+needs an escape, as in most.
 """
 
 import re
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from relay.outbox.plain_lines import plain_line
 from relay.outbox.record_format import (
     CACHE_REPORTED,
     CLOSED,
@@ -22,7 +24,12 @@ from relay.outbox.record_format import (
     Found,
     doubt_of,
 )
-from relay_contract.billing.attempt_event import COUNTED, EVENT_VERSION, event_id
+from relay_contract.billing.attempt_event import (
+    COUNTED,
+    EVENT_VERSION,
+    event_digest,
+    event_id,
+)
 from relay_contract.billing.token_buckets import BUCKETS, UNITS
 
 REMEMBERED_KINDS: Final = 4096
@@ -56,6 +63,7 @@ _NAMED: Final = frozenset(
         "tenant",
     }
 )
+_USAGE: Final = "usage"
 _MANIFEST: Final = "manifestRevision"
 """Named by attempts of tenants that have a tool manifest."""
 _COUNTED_SOURCES: Final = tuple(source in COUNTED for source in SOURCES)
@@ -84,6 +92,7 @@ class _Kind:
         "key_name",
         "manifest",
         "models",
+        "pieces",
         "provider",
         "relay",
         "side",
@@ -102,6 +111,23 @@ class _Kind:
         self.models = _piece(fields, "requestedModel", "route", "routedModel")
         self.side = _piece(fields, "side")
         self.tenant = _piece({**fields, "tenantUid": tenant_uid}, "tenant", "tenantUid")
+        # as _plain_lines.c takes them
+        self.pieces = tuple(
+            piece.encode()
+            for piece in (
+                self.attempt_prefix,
+                self.endpoint,
+                self.key_name,
+                self.manifest,
+                self.provider,
+                self.relay,
+                self.models,
+                self.side,
+                self.tenant,
+                f"{tenant_uid}/",
+                f"/{_USAGE}/{EVENT_VERSION}",
+            )
+        )
 
 
 class EventLines:
@@ -166,6 +192,9 @@ class EventLines:
         return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
 
     def _closed(self, kind: _Kind, opening: bytes, body: bytes) -> bytes:
+        line = plain_line(body, kind.pieces, event_digest)
+        if line is not None:
+            return line
         texts_start = len(opening) + CLOSING_BYTES
         if len(body) < texts_start:
             raise UnreadableRecord(f"{len(body)} bytes")
@@ -216,7 +245,7 @@ class EventLines:
             tenant_uid=self._tenant_uid,
             attempt_id=attempt_id,
             dispatched_at=dispatched_at,
-            kind="usage",
+            kind=_USAGE,
         )
 
     def _shared(self, name: str, data: bytes) -> str:

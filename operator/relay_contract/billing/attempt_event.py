@@ -60,7 +60,12 @@ def event_id(*, tenant_uid: str, attempt_id: str, dispatched_at: int, kind: Kind
     so that a table partitioned by it can hold the id unique. None of the names can hold the slash.
     """
     name = f"{tenant_uid}/{attempt_id}/{dispatched_at}/{kind}/{EVENT_VERSION}"
-    return hashlib.sha256(name.encode()).hexdigest()[:32]
+    return event_digest(name.encode())
+
+
+def event_digest(name: bytes) -> str:
+    """Returns the id of the records that go by this name."""
+    return hashlib.sha256(name).hexdigest()[:32]
 
 
 class Attempt(Part):

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.cluster.build import debian_packages
 from tests.unit.relay.outbox.attempts import (
     FIELDS,
     TENANT_UID,
@@ -20,7 +21,9 @@ from tests.unit.relay.outbox.attempts import (
     opening_of,
     read_all,
 )
+from tests.unit.relay.outbox.plain_lines import PlainLine, WithC, loaded
 
+from hatch_build import PLAIN_LINES, compile_extension
 from relay.dialect.usage.billed_usage import BilledUsage
 from relay.outbox.attempt_names import label
 from relay.outbox.event_lines import EventLines, UnreadableRecord
@@ -36,7 +39,9 @@ from relay_contract.billing.attempt_event import COUNTED, AttemptClosed
 from relay_contract.billing.event_line import event_line, read_event
 from relay_contract.billing.token_buckets import BilledUnits, TokenBuckets
 
-_texts = st.text(max_size=300)
+_texts = st.text(max_size=300) | st.text(
+    st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=300
+)
 _names = orjson.dumps({**FIELDS, "relay": "relay-0", "keyName": 'a "key" of 100 %'})
 _named = st.sampled_from(
     [_names, orjson.dumps({**orjson.loads(_names), "manifestRevision": "5f" * 16})]
@@ -87,6 +92,13 @@ def _closings(draw: st.DrawFn) -> Any:
     )
 
 
+@pytest.fixture(scope="session")
+def plain_line(tmp_path_factory: pytest.TempPathFactory) -> PlainLine:
+    """The function in C, built from these sources."""
+    debian_packages.ensure_compiler(print)
+    return loaded(compile_extension(PLAIN_LINES, tmp_path_factory.mktemp("plain-lines")))
+
+
 @given(opening=_openings(), names=_named)
 def test_what_was_opened_is_a_record_of_the_contract(opening: bytes, names: bytes) -> None:
     line = _lines.line(Found(OPENED, 1, opening), names)
@@ -126,6 +138,106 @@ def test_what_was_closed_is_a_record_of_the_contract(
         )
         assert record.units == BilledUnits(web_search=usage.web_search, web_fetch=usage.web_fetch)
         assert record.cache_reported is usage.cache_reported
+
+
+@given(opening=_openings(), ended=_closings(), names=_named)
+def test_c_and_python_write_the_same_line(
+    plain_line: PlainLine, opening: bytes, ended: Any, names: bytes
+) -> None:
+    found = Found(CLOSED, 1, closed_body(opening, ended))
+    assert WithC(_lines, plain_line).line(found, names) == _lines.line(found, names)
+
+
+_OPENED: dict[str, Any] = {
+    "dispatched_at": 1_700_000_000_000_000,
+    "attempt": 1,
+    "stream": False,
+    "call_id": call_id(1),
+    "request_id": "req-1",
+}
+_OPENING = opening_of(**_OPENED)
+_BODY = closed_body(_OPENING, closing())
+_PIECES = (b"",) * 11
+
+
+def _no_id(_: bytes) -> str:
+    return "0"
+
+
+def test_most_lines_are_written_in_c(plain_line: PlainLine) -> None:
+    with_c = WithC(_lines, plain_line)
+    for changed in (
+        {},
+        {"usage": None, "source": "unknown", "doubt": "total", "status": 0},
+        {"outcome": "no_key", "delivered": False, "service_tier": "x" * 255},
+        {"answered_model": " !#[]~", "upstream_request_id": None},
+    ):
+        found = Found(CLOSED, 1, closed_body(_OPENING, closing(**changed)))
+        assert with_c.line(found, _names) == _lines.line(found, _names)
+    assert with_c.written == 4
+
+
+@pytest.mark.parametrize("text", ['"', "\\", "\x1f", "\x7f", "é", "\n"])
+@pytest.mark.parametrize(
+    "field", ["answered_model", "service_tier", "upstream_request_id", "region", "request_id"]
+)
+def test_a_text_that_is_escaped_or_replaced_is_left_to_python(
+    plain_line: PlainLine, field: str, text: str
+) -> None:
+    opening, changed = _OPENING, {field: f"a{text}b"}
+    if field == "request_id":
+        opening, changed = opening_of(**_OPENED | changed), {}
+    elif field == "region":
+        changed = {"usage": BilledUsage(input=1, region=f"a{text}b")}
+    found = Found(CLOSED, 1, closed_body(opening, closing(**changed)))
+    with_c = WithC(_lines, plain_line)
+    assert with_c.line(found, _names) == _lines.line(found, _names)
+    assert with_c.written == 0
+
+
+@pytest.mark.parametrize("size", range(0, 150, 3))
+def test_a_body_that_is_not_whole_is_no_plain_line(plain_line: PlainLine, size: int) -> None:
+    body = closed_body(_OPENING, closing())
+    assert plain_line(body, _PIECES, _no_id) is not None
+    assert plain_line(body[: min(size, len(body) - 1)], _PIECES, _no_id) is None
+    assert plain_line(body + b"x", _PIECES, _no_id) is None
+
+
+@pytest.mark.parametrize(("place", "value"), [(10, 10), (11, 5), (12, 7)])
+def test_a_number_that_means_nothing_is_left_to_python(
+    plain_line: PlainLine, place: int, value: int
+) -> None:
+    body = bytearray(closed_body(_OPENING, closing()))
+    body[len(_OPENING) + place] = value
+    assert plain_line(bytes(body), _PIECES, _no_id) is None
+    with pytest.raises(UnreadableRecord):
+        _lines.line(Found(CLOSED, 1, bytes(body)), _names)
+
+
+def test_a_line_that_has_no_room_is_left_to_python(plain_line: PlainLine) -> None:
+    body = closed_body(_OPENING, closing())
+    for size, fits in ((7000, True), (8192, False), (10_000, False)):
+        line = plain_line(body, (*_PIECES[:8], b"x" * size, *_PIECES[9:]), _no_id)
+        assert (line is not None) is fits
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        (b"", _PIECES),
+        (b"", _PIECES[1:], _no_id),
+        ("", _PIECES, _no_id),
+        (b"", (None,) * len(_PIECES), _no_id),
+        (_BODY, _PIECES, None),
+        (_BODY, _PIECES, bytes),
+    ],
+)
+def test_arguments_of_another_type_are_refused(
+    plain_line: PlainLine, arguments: tuple[Any, ...]
+) -> None:
+    with pytest.raises(TypeError):
+        plain_line(*arguments)
 
 
 @pytest.mark.parametrize("model", ["x" * 1000, "line\nbreak\x7f", "模型" * 200])
