@@ -136,6 +136,7 @@ static void seal_record(record *one, unsigned kind, uint32_t names, unsigned cha
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 #include <structmember.h>
+#include <time.h>
 
 /* Where the next record of a segment goes, and where the room for it ends: for closings at end, for openings at openings_end, which is
    not trusted. Without a segment end is 0. */
@@ -219,6 +220,18 @@ static int write_record(place *to, unsigned long long end, unsigned kind, uint64
     return 1;
 }
 
+/* Reads a time in microseconds since 1970, None for now; returns 0 with an exception set if it is neither. */
+static int read_time(PyObject *object, uint64_t *time)
+{
+    struct timespec now;
+
+    if (object != Py_None)
+        return read_number(object, 8, time);
+    clock_gettime(CLOCK_REALTIME, &now);
+    *time = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    return 1;
+}
+
 static PyObject *write_opened(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     place *to = (place *)self;
@@ -226,7 +239,7 @@ static PyObject *write_opened(PyObject *self, PyObject *const *args, Py_ssize_t 
     opening what;
     record made;
 
-    if (!has_arguments(count, OPENED_ARGUMENTS) || !read_number(args[0], 4, &names) || !read_number(args[1], 8, &what.dispatched_at)
+    if (!has_arguments(count, OPENED_ARGUMENTS) || !read_number(args[0], 4, &names) || !read_time(args[1], &what.dispatched_at)
         || !read_number(args[2], 2, &what.attempt) || !read_number(args[3], 1, &what.stream)
         || !read_string(args[4], &what.call_id) || !read_string(args[5], &what.request_id))
         return NULL;

@@ -33,8 +33,6 @@ LARGEST_OPENING: Final = record_bytes(MAX_NAMES_BYTES) + record_bytes(
 """Bytes of an opened record with its names, all labels at their longest."""
 ROLL_SECONDS: Final = 3600.0
 """A segment is ended at this age, so that no file holds what was delivered long ago."""
-# looked up once, since each attempt needs it
-_time_ns: Final = time.time_ns
 
 
 class AttemptWriter:
@@ -119,18 +117,15 @@ class AttemptWriter:
     ) -> bytes:
         """Writes that an attempt is about to be sent; returns what its closing begins with."""
         self.opened += 1
-        dispatched_at = _time_ns() // 1000
         if names.segment == self._number:
             opening = self._place.write_opened(
-                names.number, dispatched_at, attempt, stream, call_id, request_id
+                names.number, None, attempt, stream, call_id, request_id
             )
             if opening is not None:
                 return opening
         record = bytearray(MAX_RECORD_BYTES)
         place = Place(record, 0, MAX_RECORD_BYTES)
-        opening = place.write_opened(
-            names.number, dispatched_at, attempt, stream, call_id, request_id
-        )
+        opening = place.write_opened(names.number, None, attempt, stream, call_id, request_id)
         assert opening is not None
         if not self._append(OPENED, names, record[: place.offset]):
             self.dropped_opened += 1

@@ -4,6 +4,7 @@ Raises ValueError for a number that the record has no room for.
 """
 
 import struct
+import time
 from typing import Any, Final
 
 from relay.dialect.usage.billed_usage import PACKED, labels_of
@@ -62,9 +63,11 @@ class Place:
 
 
 def _opened_body(
-    dispatched_at: int, attempt: int, stream: bool, call_id: str, request_id: str, /
+    dispatched_at: int | None, attempt: int, stream: bool, call_id: str, request_id: str, /
 ) -> bytes:
-    """Returns the body of the record opened; dispatched_at in microseconds since 1970."""
+    """Returns the body of the record opened; dispatched_at in microseconds since 1970, None for now."""
+    if dispatched_at is None:
+        dispatched_at = time.time_ns() // 1000
     name = request_id.encode()[:MAX_TEXT_BYTES]
     return _packed(OPENING, dispatched_at, attempt, stream, len(name), call_id.encode()) + name
 

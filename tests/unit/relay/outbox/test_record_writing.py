@@ -1,5 +1,6 @@
 """Records are written alike in C and in Python, and read as what they were written from."""
 
+import time
 from typing import Any
 
 import pytest
@@ -101,6 +102,13 @@ def test_records_stand_one_behind_the_other(writing: RecordWriting) -> None:
     assert second is not None
     assert (second.kind, second.body[: len(opening)]) == (KIND_CLOSED, opening)
     assert to.offset == 8 + record_bytes(len(opening)) + record_bytes(len(second.body))
+
+
+def test_without_a_time_a_record_is_of_now(writing: RecordWriting) -> None:
+    before = time.time_ns() // 1000
+    opening = writing.Place(bytearray(ROOM), 0, ROOM).write_opened(1, None, *OPENING[1:])
+    assert opening is not None
+    assert before <= int.from_bytes(opening[:8], "little") <= time.time_ns() // 1000
 
 
 def test_closings_have_room_behind_the_end_of_the_openings(writing: RecordWriting) -> None:
