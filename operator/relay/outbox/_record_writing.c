@@ -157,9 +157,9 @@ static int read_number(PyObject *object, int bytes, uint64_t *number)
         return 0;
     *number = overflow > 0 ? PyLong_AsUnsignedLongLong(object) : (uint64_t)read;
     int fits = overflow > 0 ? !PyErr_Occurred() : read >= 0 && !overflow;
-    PyErr_Clear();
     if (fits && (bytes == 8 || *number >> 8 * bytes == 0))
         return 1;
+    PyErr_Clear();
     PyErr_Format(PyExc_ValueError, "%R is not a number of %d bytes", object, bytes);
     return 0;
 }
