@@ -166,12 +166,13 @@ def _no_id(_: bytes) -> str:
 
 def test_most_lines_are_written_in_c(plain_line: PlainLine) -> None:
     with_c = WithC(_lines, plain_line)
-    for changed in (
+    ends: tuple[dict[str, Any], ...] = (
         {},
         {"usage": None, "source": "unknown", "doubt": "total", "status": 0},
         {"outcome": "no_key", "delivered": False, "service_tier": "x" * 255},
         {"answered_model": " !#[]~", "upstream_request_id": None},
-    ):
+    )
+    for changed in ends:
         found = Found(CLOSED, 1, closed_body(_OPENING, closing(**changed)))
         assert with_c.line(found, _names) == _lines.line(found, _names)
     assert with_c.written == 4
@@ -184,7 +185,8 @@ def test_most_lines_are_written_in_c(plain_line: PlainLine) -> None:
 def test_a_text_that_is_escaped_or_replaced_is_left_to_python(
     plain_line: PlainLine, field: str, text: str
 ) -> None:
-    opening, changed = _OPENING, {field: f"a{text}b"}
+    opening = _OPENING
+    changed: dict[str, Any] = {field: f"a{text}b"}
     if field == "request_id":
         opening, changed = opening_of(**_OPENED | changed), {}
     elif field == "region":

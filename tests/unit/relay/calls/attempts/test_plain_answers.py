@@ -14,12 +14,19 @@ from relay.dialect.body_fields import PlainAnswer
 from relay.outbox.outbox_reader import OutboxReader
 from relay_contract.spending import Rate, SessionCaps, Spending
 
-PRICES = {"input": 3, "cached": 1, "output": 12}
+PRICES: dict[str, Any] = {"input": 3, "cached": 1, "output": 12}
+
+
+def at(price: int) -> dict[str, Any]:
+    """Returns prices of which all are the same."""
+    return dict.fromkeys(PRICES, price)
+
+
 SPENDING = Spending(
     rates=(
         Rate(model="gpt-4.1", **PRICES),
-        Rate(model="gpt-4.1-2025-04-14", **dict.fromkeys(PRICES, 5)),
-        Rate(model="gpt-4.1-2025-04-14", **dict.fromkeys(PRICES, 7), tier="priority"),
+        Rate(model="gpt-4.1-2025-04-14", **at(5)),
+        Rate(model="gpt-4.1-2025-04-14", **at(7), tier="priority"),
     ),
     session_caps=SessionCaps(amount_micro=1000),
 )
@@ -66,7 +73,7 @@ async def test_an_answer_leaves_the_same_however_it_is_read(
     compiled: BodyReader,
     name: str,
 ) -> None:
-    left = []
+    left: list[tuple[Any, ...]] = []
     read_at_once: list[bool] = []
 
     def read(body: bytes) -> PlainAnswer | None:
@@ -74,7 +81,11 @@ async def test_an_answer_leaves_the_same_however_it_is_read(
         read_at_once.append(plain is not None)
         return plain
 
-    for function in (lambda _: None, read):
+    def leave(_: bytes) -> PlainAnswer | None:
+        return None
+
+    functions: tuple[Callable[[bytes], PlainAnswer | None], ...] = (leave, read)
+    for function in functions:
         outbox = tmp_path / f"outbox-{len(left)}"
         outbox.mkdir()
         settings = {
