@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import orjson
 
-from relay.outbox.plain_lines import plain_line
 from relay.outbox.record_format import (
     CACHE_REPORTED,
     CLOSED,
@@ -31,6 +30,12 @@ from relay_contract.billing.attempt_event import (
     event_id,
 )
 from relay_contract.billing.token_buckets import BUCKETS, UNITS
+
+try:
+    # where it is built, as in the image
+    from relay.outbox._plain_lines import plain_line
+except ModuleNotFoundError:
+    from relay.outbox.plain_lines_pure import plain_line
 
 REMEMBERED_KINDS: Final = 4096
 """Of attempts, and of texts that many answers share; callers make up models, so the memory needs a bound."""
