@@ -18,7 +18,8 @@ _BEARER: Final = b"bearer "
 _RANKED: Final[tuple[Priority, ...]] = ("low", "normal", "high")
 _RANK: Final = {name: rank for rank, name in enumerate(_RANKED)}
 _ASKED: Final = {name.encode(): rank for name, rank in _RANK.items()}
-
+MAX_QUERY_FIELDS: Final = 100
+"""Parameters of a query, each of which costs microseconds for each provider; calls of this API have two at most."""
 
 IdentifiedBy = Literal["api_key"]
 
@@ -95,6 +96,8 @@ def identify(request: Request, tenants: TenantMap) -> Caller | Refusal:
 def check_size(request: Request, max_body_bytes: int) -> Refusal | None:
     """Finds what forbids to read the request's body."""
     fields = request.fields
+    if request.query and request.query.count(b"&") >= MAX_QUERY_FIELDS:
+        return Refusal.uri_too_long
     if b"content-encoding" in fields and fields[b"content-encoding"].lower() != b"identity":
         return Refusal.unsupported_encoding
     if names_other_charset(fields.get(b"content-type", b"")):
