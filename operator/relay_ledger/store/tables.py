@@ -369,7 +369,7 @@ BOOKS: Final = Table(
     sqlite_strict=True,
     sqlite_with_rowid=False,
 )
-"""Every book of the operator, without its lists, which are above; the highest number is in force. problems is what was wrong with it."""
+"""The newest books of the operator, without their lists, which are above; the highest number is in force. problems is what was wrong with it."""
 
 BACK_DATED: Final = Table(
     "back_dated",

@@ -23,7 +23,7 @@ from relay_contract.billing.price_book import (
 )
 from relay_ledger.periods.contracts import TermsChange
 from relay_ledger.periods.zones import QUARTER
-from relay_ledger.store.books.book_store import BookRefused, BookStore
+from relay_ledger.store.books.book_store import KEPT_BOOKS, BookRefused, BookStore
 from relay_ledger.store.books.month_sums import MonthSums
 from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.databases import reading
@@ -419,3 +419,16 @@ def test_what_had_no_price_at_the_end_of_a_month_is_told_in_the_next_one(books: 
     books.store.load(RETAIL.replace("retail", "standard").replace("gpt-4.1", "gpt-9"), now=at)
     Repricing(books.engine, books.prices, start=at, end=at + DAY).run(now=at + DAY)
     assert unpriced(now=at + DAY)["charge"] == {}
+
+
+def test_books_of_long_ago_go_and_prices_stay(books: Books) -> None:
+    book = copy.deepcopy(BOOK)
+    for number in range(KEPT_BOOKS + 10):
+        book["tenants"] = {f"uid-{number}": {"name": "finance", "list": "standard"}}
+        put(books, book, now=NOON + number)
+    with reading(books.engine) as connection:
+        numbers = connection.execute(select(BOOKS.c.number).order_by(BOOKS.c.number)).scalars()
+        assert list(numbers) == list(range(11, KEPT_BOOKS + 11))
+    assert store_of(books).told()["book"] == book_digest(book_bytes(book))
+    found = [books.prices.price_list("charge", "uid-0", at) for at in (NOON, NOON + 1)]
+    assert [one.name if one else None for one in found] == ["standard", None]

@@ -1,4 +1,4 @@
-"""The operator's book in the database: every version stays, and what cannot be used of one leaves what was in force."""
+"""The operator's book in the database: the newest versions stay, and what cannot be used of one leaves what was in force."""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from sqlalchemy import Connection, Engine, func, insert, select
+from sqlalchemy import Connection, Engine, delete, func, insert, select
 
 from relay_contract.billing.price_book import book_digest
 from relay_ledger.booking.price_book import Assigned, Assignment
@@ -27,6 +27,8 @@ from relay_ledger.store.tables import BACK_DATED, BOOKS
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 _MOST_TOLD_MODELS: Final = 20
+KEPT_BOOKS: Final = 50
+"""The newest ones. A book names all tenants, and there is another one with each that comes or goes; who has which list since when stands elsewhere."""
 
 
 class BookRefused(ValueError):
@@ -111,6 +113,7 @@ class BookStore:
                 "problems": json.dumps({"lists": problems.lists, "tenants": problems.tenants}),
             }
             connection.execute(insert(BOOKS), [row])
+            connection.execute(delete(BOOKS).where(BOOKS.c.number <= number + 1 - KEPT_BOOKS))
 
     def told(self) -> dict[str, Any]:
         """Returns what is in force, and what keeps the newest book from it, as the operator is told."""
