@@ -25,7 +25,10 @@ class LeaseClient:
         """Returns the status of the answer and its text; 0 and a reason where there was none."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS), trust_env=False
+                timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS),
+                trust_env=False,
+                auto_decompress=False,
+                headers={"Accept-Encoding": "identity"},
             )
         try:
             token = self._token_file.read_text(encoding="ascii").strip()

@@ -62,6 +62,7 @@ class LedgerClient:
             connector=aiohttp.TCPConnector(limit=1, ttl_dns_cache=10),
             trust_env=False,
             auto_decompress=False,
+            headers={"Accept-Encoding": "identity"},
         )
 
     async def __aenter__(self) -> Self:
