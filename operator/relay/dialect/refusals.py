@@ -105,7 +105,12 @@ class Refusal(Enum):
     payload_too_large = RefusalRow(
         413, INVALID, "payload_too_large", "The body is larger than this relay accepts."
     )
-    uri_too_long = RefusalRow(414, INVALID, "uri_too_long", "The request target is too long.")
+    uri_too_long = RefusalRow(
+        414,
+        INVALID,
+        "uri_too_long",
+        "The request target is too long, or its query has more than 100 parameters.",
+    )
     unsupported_encoding = RefusalRow(
         415, INVALID, "unsupported_encoding", "Send the body without content-encoding."
     )
