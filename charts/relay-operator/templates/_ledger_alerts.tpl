@@ -82,7 +82,7 @@ The group of rules about the ledger, beside those of _alerts.tpl. Without a ledg
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
     annotations:
       summary: {{ printf `"Calls in {{ $labels.%s }} are refused because their model has no price."` $namespace }}
-      description: "Such calls are refused where spec.billing.onUnpriced of the Tenant is Refuse, as it is by default where a budget, credit or a cap of sessions bounds money. Price the model in the Tenant's PriceList (perPiece too, for calls that may search the web), take prices of the past out where Priced says TooManyPrices, or write onUnpriced: Serve."
+      description: "Such calls are refused where spec.billing.onUnpriced of the Tenant is Refuse, as it is by default where a budget, credit or a cap of sessions bounds money. Price the model in the Tenant's PriceList (perPiece too, for calls that may search the web), take prices of the past out where its condition Priced says TooManyPrices, or write onUnpriced: Serve."
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayUnpricedCallsRefused") | trim | nindent 6 }}
   - alert: RelayBudgetAlertsUndelivered
     expr: |-
