@@ -1,4 +1,4 @@
-"""What else a cluster does: a ready pod for each Deployment, at an address of its own, and a route for each namespace of a tenant."""
+"""Stands in for a cluster's controllers: makes a ready pod with an address of its own for each Deployment, and a RelayRoute in each tenant's namespace."""
 
 import asyncio
 import itertools

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from bench.serving import serving
 from bench.tenants import costs
 from bench.tenants.stand_in import CONTROL_PORT, QUERY_PORT
 from tests.blackbox.process import python_environment
@@ -21,6 +22,7 @@ from tests.cluster import paths
 from tests.demo import stage
 
 API_PORT: Final = 18001
+_MODULE: Final = (sys.executable, "-m")
 _OPERATOR_ADDRESS: Final = "10.255.0.1"
 _SECONDS: Final = 600.0
 _LOOK_SECONDS: Final = 0.3
@@ -147,28 +149,7 @@ def surroundings(directory: Path) -> Iterator[None]:
     }
     (directory / "kubeconfig").write_text(json.dumps(config))
     with (
-        _serving("bench.fleet.server", str(API_PORT)),
-        _serving("bench.tenants.stand_in"),
+        serving((*_MODULE, "bench.fleet.server", str(API_PORT)), "the API server in memory"),
+        serving((*_MODULE, "bench.tenants.stand_in"), "who stands in for the relay pods"),
     ):
         yield
-
-
-@contextlib.contextmanager
-def _serving(*module: str) -> Iterator[None]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", *module],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **python_environment()},
-        cwd=paths.REPOSITORY,
-    )
-    try:
-        assert process.stdout is not None
-        if process.stdout.readline() != "serving\n":
-            raise RuntimeError(f"{module[0]} does not start")
-        yield
-    finally:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()

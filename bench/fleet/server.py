@@ -27,7 +27,7 @@ _QUOTA = 10**6
 
 
 class Control:
-    """What the bench has done to the cluster, and asks it."""
+    """Answers the bench's own requests under /control: changes what the server holds, and tells its state."""
 
     def __init__(self, server: FleetServer, api: HttpApi) -> None:
         self._server, self._api = server, api

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import urllib.request
@@ -11,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bench.rollback.objects import listed
+from bench.serving import serving
 from bench.tenants import costs, objects
 from bench.tenants.stand_in import CONTROL_PORT, QUERY_PORT
-from tests.blackbox.process import python_environment
 from tests.cluster import addresses, cluster_records, paths
 from tests.cluster.cluster_records import ClusterRecord
 from tests.cluster.errors import ClusterError
@@ -131,21 +130,7 @@ def _kind(*arguments: str) -> None:
 @contextlib.contextmanager
 def _stand_in(record: ClusterRecord) -> Iterator[None]:
     assert record.inner is not None
-    program = [sys.executable, "-m", "bench.tenants.stand_in"]
-    process = subprocess.Popen(
-        ["nsenter", f"--target={record.inner.pid}", "--net", "--", *program],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **python_environment()},
-        cwd=paths.REPOSITORY,
-    )
-    try:
-        assert process.stdout is not None
-        if process.stdout.readline() != "serving\n":
-            raise ClusterError("who stands in for the relay pods does not start")
+    network = ("nsenter", f"--target={record.inner.pid}", "--net", "--")
+    program = (sys.executable, "-m", "bench.tenants.stand_in")
+    with serving((*network, *program), "who stands in for the relay pods"):
         yield
-    finally:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()

@@ -20,8 +20,9 @@ _SIGNS: Final = (b"search", b"Search", b"fetch", b"\\u")
 _FIELDS: Final = frozenset({"web_search_options", "search_parameters", "enable_search"})
 """Fields beside `tools` that ask for searches; an empty object asks for them as well."""
 _SEARCHES: Final = ("web_search", "google_search", "googleSearch")
+"""A tool searches the web if its `type` begins with one of these, or if it has one of them as a key."""
 _FETCHES: Final = ("web_fetch",)
-"""How types of tools begin, or keys that stand in their place."""
+"""The same, for tools that fetch pages."""
 _OWN: Final = "$web_search"
 _TOOLS: Final = "tools"
 _BOUND: Final = "max_tool_calls"
@@ -29,7 +30,7 @@ _MAX_CHARACTERS: Final = 64
 
 
 class AskedPieces:
-    """How many a provider may bill of each."""
+    """Counts the searches of the web and the pages fetched that a provider may bill for one call, at most."""
 
     __slots__ = ("fetches", "searches")
 

@@ -22,9 +22,9 @@ _CALLING_WORDS: Final = ("tool_use", "_call")
 _TOLD_WORDS: Final = ("_output", "_result")
 """Ends of the types of blocks that only tell what came of a call."""
 _BLOCKS_UNDER: Final = ("content_block", "part")
-"""Where an event brings a block by itself, in Anthropic's API and in the Responses API."""
+"""Fields of an event that hold one block of content: Anthropic's, and that of the Responses API."""
 _PARTS_UNDER: Final = ("delta", "message")
-"""Where an event or a choice brings a message, or a piece of one."""
+"""Fields of an event or a choice that hold a message, or a part of one."""
 _NO_CHOICE: Final = -1
 """Stands for the number of the choice where there are none."""
 _LEGACY: Final = -1

@@ -79,6 +79,7 @@ def test_an_answer_that_was_broken_off_is_told_as_that(error: Exception) -> None
     "error",
     [
         aiohttp.InvalidURL("x"),
+        # of a request that nobody looks at
         aiohttp.ClientResponseError(None, ()),  # type: ignore[arg-type]
         httpx.DecodingError("x"),
         requests.exceptions.JSONDecodeError("x", "x", 0),

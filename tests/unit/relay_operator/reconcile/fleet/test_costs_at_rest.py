@@ -40,7 +40,8 @@ async def timers_of(seconds: float) -> Counter[str]:
         when: float, callback: Any, *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         task = asyncio.current_task()
-        found[task.get_coro().__qualname__ if task else "none"] += 1  # type: ignore[union-attr]
+        coroutine = task.get_coro() if task else None
+        found[getattr(coroutine, "__qualname__", "none")] += 1
         timer: asyncio.TimerHandle = call_at(when, callback, *args, context=context)
         return timer
 
