@@ -26,7 +26,8 @@ from relay_operator.api.relay_route import Side, fingerprint
 SIZE: Final = int(os.environ.get("FLEET_SIZE", "5000"))
 REST_SECONDS: Final = float(os.environ.get("FLEET_REST_SECONDS", "120"))
 ROUNDS: Final = int(os.environ.get("FLEET_ROUNDS", "3"))
-CANARIES: Final = 100
+CANARIES: Final = min(100, SIZE // max(1, ROUNDS))
+"""Of a round: each has tenants of its own."""
 PERIOD_SECONDS: Final = 1.11
 """Of scrapes: no multiple of a tick, so that rounds differ in where a sample falls between ticks."""
 SCRAPE_SECONDS: Final = 30.0
@@ -40,7 +41,10 @@ _PROVIDERS: Final = "apis/relay-operator.dev/v1alpha1/providers"
 
 
 def main() -> int:
-    """Prints a line a figure; returns 1 if a canary kept its weight."""
+    """Prints a line a figure; returns 1 if a canary kept its weight, 2 for a size that is too small for the rounds."""
+    if not 1 <= ROUNDS <= SIZE:
+        _say("FLEET_ROUNDS has to be 1 at least, and FLEET_SIZE as large at least")
+        return 2
     if _INSIDE not in os.environ:
         again = f'{_NETWORK}; exec "$0" -m bench.fleet'
         command = ["unshare", "--user", "--map-root-user", "--net", "bash", "-ec", again]
