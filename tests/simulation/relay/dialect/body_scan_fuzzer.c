@@ -1,6 +1,6 @@
 /* Mutates request bodies and scans them, without Python; built with the address and undefined-behaviour sanitizers.
 
-   usage: body_scan_fuzzer SECONDS SEED. The last line is the number of texts and of valid bodies among them.
+   usage: body_scan_fuzzer SECONDS LEAST SEED. Goes on until the seconds of processor time are over and LEAST texts were tried. The last line is the number of texts and of valid bodies among them.
    The same file is a libFuzzer target: clang -fsanitize=fuzzer,address -DBODY_SCAN_LIBFUZZER. */
 
 #define BODY_SCAN_WITHOUT_PYTHON
@@ -230,11 +230,12 @@ static size_t mutated(unsigned char *raw, size_t length)
 int main(int count, char **arguments)
 {
     unsigned char raw[MAX_TEXT];
-    if (count != 3)
+    if (count != 4)
         return 2;
-    time_t end = time(NULL) + atol(arguments[1]);
-    state = strtoull(arguments[2], NULL, 10) * 2654435761u + 1;
-    while (texts % 1024 || time(NULL) < end) {
+    clock_t end = clock() + atol(arguments[1]) * CLOCKS_PER_SEC;
+    unsigned long least = strtoul(arguments[2], NULL, 10);
+    state = strtoull(arguments[3], NULL, 10) * 2654435761u + 1;
+    while (texts < least || texts % 1024 || clock() < end) {
         const char *seed = SEEDS[below(sizeof(SEEDS) / sizeof(SEEDS[0]))];
         size_t length = strlen(seed);
         memcpy(raw, seed, length);

@@ -1,7 +1,8 @@
 """Scans mutated bodies with an extension built with sanitizers, and compares with the scan in Python.
 
-usage: python -m tests.simulation.relay.dialect.sanitized_body_scan EXTENSION SECONDS SEED
-The sanitizer's library must be preloaded. Ends with status 1 at the first difference; its last line is the number of
+usage: python -m tests.simulation.relay.dialect.sanitized_body_scan EXTENSION SECONDS LEAST SEED
+Goes on until the seconds of processor time are over and LEAST were tried. The sanitizer's library must be preloaded.
+Ends with status 1 at the first difference; its last line is the number of
 texts and of valid bodies among them.
 """
 
@@ -54,12 +55,12 @@ def members_differ(compiled: BodyReader, raw: bytes, paths: tuple[bytes, ...]) -
     return left != (pure.without(raw, paths), pure.members(raw))
 
 
-def main(extension: str, seconds: str, seed: str) -> int:
+def main(extension: str, seconds: str, least: str, seed: str) -> int:
     """Returns the status of the process."""
     compiled, chance = loaded(Path(extension)), random.Random(int(seed))
-    end = time.monotonic() + float(seconds)
+    end = time.process_time() + float(seconds)
     texts = valid = 0
-    while time.monotonic() < end:
+    while texts < int(least) or time.process_time() < end:
         raw = mutated(chance)
         spans = compiled.scan(raw)
         if spans != body_scan_pure.scan(raw) or (spans is None) != (meaning(raw) is None):

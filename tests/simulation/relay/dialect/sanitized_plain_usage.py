@@ -1,7 +1,8 @@
 """Reads answers with usage objects of any shape with an extension built with sanitizers, and compares with what all rules make of them.
 
-usage: python -m tests.simulation.relay.dialect.sanitized_plain_usage EXTENSION SECONDS SEED
-The seconds are of processor time. The sanitizer's library must be preloaded. Ends with status 1 at the first difference; its last line is the number of
+usage: python -m tests.simulation.relay.dialect.sanitized_plain_usage EXTENSION SECONDS LEAST SEED
+Goes on until the seconds of processor time are over and LEAST were tried. The sanitizer's library must be preloaded.
+Ends with status 1 at the first difference; its last line is the number of
 usage objects, and of those that were read at once.
 """
 
@@ -58,12 +59,12 @@ def usage(chance: random.Random) -> object:
     return found
 
 
-def main(extension: str, seconds: str, seed: str) -> int:
+def main(extension: str, seconds: str, least: str, seed: str) -> int:
     """Returns the status of the process."""
     plain_answer, chance = loaded(Path(extension)).plain_answer, random.Random(int(seed))
     end = time.process_time() + float(seconds)
     tried = at_once = 0
-    while time.process_time() < end:
+    while tried < int(least) or time.process_time() < end:
         reported = usage(chance)
         plain = plain_answer(answer(json.dumps(reported)))
         if plain is not None and read_at_once(plain) != read(reported):

@@ -1,7 +1,8 @@
 """Writes lines of damaged and whole records with an extension built with sanitizers, and compares with those in Python.
 
-usage: python -m tests.simulation.relay.outbox.sanitized_plain_lines EXTENSION SECONDS SEED
-The seconds are of processor time. The sanitizer's library must be preloaded. Ends with status 1 at the first difference; its last line is the number of
+usage: python -m tests.simulation.relay.outbox.sanitized_plain_lines EXTENSION SECONDS LEAST SEED
+Goes on until the seconds of processor time are over and LEAST were tried. The sanitizer's library must be preloaded.
+Ends with status 1 at the first difference; its last line is the number of
 records, and of those whose lines were written in C.
 """
 
@@ -89,7 +90,7 @@ def line(lines: EventLines | WithC, found: Found, names: bytes) -> bytes | None:
         return None
 
 
-def main(extension: str, seconds: str, seed: str) -> int:
+def main(extension: str, seconds: str, least: str, seed: str) -> int:
     """Returns the status of the process."""
     chance = random.Random(int(seed))
     lines = EventLines(TENANT_UID)
@@ -97,7 +98,7 @@ def main(extension: str, seconds: str, seed: str) -> int:
     names = orjson.dumps({**FIELDS, "relay": "relay-0"})
     end = time.process_time() + float(seconds)
     records = 0
-    while time.process_time() < end:
+    while records < int(least) or time.process_time() < end:
         found = Found(CLOSED, 1, body(chance))
         if line(with_c, found, names) != line(lines, found, names):
             sys.stderr.write(f"{found.body!r}\n")

@@ -1,7 +1,8 @@
 """Writes records of any numbers and texts with an extension built with sanitizers, and compares with the class in Python.
 
-usage: python -m tests.simulation.relay.outbox.sanitized_record_writing EXTENSION SECONDS SEED
-The seconds are of processor time. The sanitizer's library must be preloaded. Ends with status 1 at the first difference; its last line is the number of
+usage: python -m tests.simulation.relay.outbox.sanitized_record_writing EXTENSION SECONDS LEAST SEED
+Goes on until the seconds of processor time are over and LEAST were tried. The sanitizer's library must be preloaded.
+Ends with status 1 at the first difference; its last line is the number of
 attempts, and of those whose records had room.
 """
 
@@ -136,12 +137,12 @@ def refusals(compiled: RecordWriting, chance: random.Random) -> None:
             continue
 
 
-def main(extension: str, seconds: str, seed: str) -> int:
+def main(extension: str, seconds: str, least: str, seed: str) -> int:
     """Returns the status of the process."""
     compiled, chance = loaded(Path(extension)), random.Random(int(seed))
     end = time.process_time() + float(seconds)
     attempts = written = 0
-    while time.process_time() < end:
+    while attempts < int(least) or time.process_time() < end:
         try:
             written += attempt(compiled, chance)
         except Differs as error:

@@ -23,8 +23,8 @@ SECONDS: Final = os.environ.get("FUZZ_SECONDS", "3")
 def test_any_numbers_and_texts_are_written_alike(tmp_path: Path, variant: tuple[str, ...]) -> None:
     extension = compiled_extension(tmp_path, SOURCE, *variant)
     module = "tests.simulation.relay.outbox.sanitized_record_writing"
-    said = run_module(module, str(extension), SECONDS, str(random.randrange(2**31)))
+    said = run_module(module, str(extension), SECONDS, "300", str(random.randrange(2**31)))
     counted = re.fullmatch(r"(\d+) attempts, (\d+) written\n", said)
     assert counted is not None, said
-    assert int(counted[1]) > 300
+    assert int(counted[1]) >= 300
     assert int(counted[2]) > int(counted[1]) // 8
