@@ -130,12 +130,12 @@ class Elector:
         self.lost.set()
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
-                await self._release()
+                await self._release(tries_again=was_leading)
         except (OperatorError, TimeoutError) as error:
             if was_leading:
                 logger.warning(
                     "lease not released, the next leader waits for its end",
-                    extra={"why": str(error)},
+                    extra={"why": str(error) or "no answer in time"},
                 )
 
     async def _take_step(self) -> None:
@@ -221,12 +221,26 @@ class Elector:
             self.clock_ahead_seconds = told if abs(told) >= _SAME_CLOCK_SECONDS else 0.0
         return claimed
 
-    async def _release(self) -> None:
-        lease = await self._look()
-        if lease is None or lease.holder != self._election.identity:
-            return
-        patch = leases.release(version=lease.version, epoch=lease.epoch)
-        await self._api.patch("Lease", self._lease, patch, namespace=self._namespace)
+    async def _release(self, *, tries_again: bool) -> None:
+        """Gives the Lease back if it is ours; a renewal that was on its way may come first, and then it is tried again at once.
+
+        tries_again tells to wait for an API server that does not answer, too.
+        """
+        while True:
+            try:
+                lease = await self._look()
+                if lease is None or lease.holder != self._election.identity:
+                    return
+                patch = leases.release(version=lease.version, epoch=lease.epoch)
+                await self._api.patch("Lease", self._lease, patch, namespace=self._namespace)
+            except Conflict:
+                await asyncio.sleep(0)
+            except Unavailable:
+                if not tries_again:
+                    raise
+                await asyncio.sleep(_PAUSE_SECONDS)
+            else:
+                return
 
     async def _wait(self, seconds: float) -> None:
         try:

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -156,6 +157,45 @@ async def test_a_standby_leads_soon_after_the_leader_was_killed() -> None:
         assert second is not first
         assert running_clock().now - killed < LEASE_SECONDS + 1.5
         assert second.elector.epoch == 2
+
+
+async def renews(stage: Stage, _: Operator) -> None:
+    """Writes what a renewal writes that is on its way at the end."""
+    lease = stage.lease()
+    lease["spec"]["renewTime"] = to_precise_text(running_clock().now)
+    stage.server.put(lease)
+
+
+async def is_away(_: Stage, former: Operator) -> None:
+    former.api.failures.unreachable = True
+    asyncio.get_running_loop().call_later(1.0, setattr, former.api.failures, "unreachable", False)
+
+
+@pytest.mark.parametrize("happens_first", [renews, is_away], ids=lambda one: one.__name__)
+def test_a_lease_is_given_back_whatever_happens_meanwhile(
+    happens_first: Callable[[Stage, Operator], Awaitable[None]],
+) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        async with on_stage() as stage:
+            first = await stage.leading()
+            await asyncio.sleep(3)
+            get, looks = first.api.get, itertools.count()
+
+            async def interrupted(*args: Any, **kwargs: Any) -> Any:
+                found = await get(*args, **kwargs)
+                if not next(looks):
+                    await happens_first(stage, first)
+                return found
+
+            first.api.get = interrupted  # type: ignore[method-assign]
+            began = running_clock().now
+            await first.elector.end()
+            second = await stage.leading()
+            assert second is not first
+            assert running_clock().now - began < 2.0
+
+    story()
 
 
 @pytest.mark.parametrize("seconds", [3600.0, -3600.0, -1e9])
