@@ -4,7 +4,7 @@ Every claim is a write that the API server takes only for the version of the Lea
 wins. A claim is allowed for a version
 
 - that is our own;
-- that its holder released;
+- that its holder released, if we know of no later one;
 - that has not changed for as long as a lease lasts, by our own clock, since we saw it first;
 - that nobody holds, if we were the leader when we read it: the Lease was deleted, or its holder taken out, by hand.
 
@@ -103,7 +103,7 @@ class Election:
             return Look()
         if seen.holder == self.identity or self._is_only_unheld(seen):
             return Claim(seen.version, self._kept_epoch(seen))
-        if seen.is_released or now >= self._seen_at + self._wait_seconds(seen):
+        if self._is_free(seen) or now >= self._seen_at + self._wait_seconds(seen):
             newest = max(seen.epoch, self._known_epoch, self.epoch)
             return Claim(seen.version, min(newest + 1, MOST_EPOCH))
         return Look()
@@ -115,7 +115,7 @@ class Election:
             return 0.0
         if seen.holder == self.identity:
             due = self._claimed_at + self._lease_seconds * _RENEW_SHARE
-        elif self._is_only_unheld(seen) or seen.is_released:
+        elif self._is_only_unheld(seen) or self._is_free(seen):
             due = now
         else:
             due = min(
@@ -188,6 +188,12 @@ class Election:
         """Tells of a Lease that nobody holds, and that nobody can have held before, since we were the leader then."""
         is_unheld = not lease.holder and not lease.is_released
         return is_unheld and self.epoch > 0 and self._was_ours_then and not self.is_lost
+
+    def _is_free(self, lease: Lease) -> bool:
+        """Tells of a Lease that its holder gave it back, and nobody can have held it since as far as is known: a backup may have brought
+        the mark of an earlier one.
+        """
+        return lease.is_released and lease.epoch >= self._known_epoch
 
     def _kept_epoch(self, lease: Lease) -> int:
         if not self.epoch:

@@ -1,5 +1,6 @@
 """The election: never two operators that act, always one in the end, whatever happens to requests, processes and the Lease."""
 
+import copy
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -139,6 +140,7 @@ class Elections(RuleBasedStateMachine):
         self.ended: list[Process] = []
         self.led: list[tuple[str, int]] = []
         self.was_edited = False
+        self.backup: dict[str, Any] | None = None
         self._identities = itertools.count(1)
 
     @initialize(clocks=st.lists(st.tuples(st.floats(0.95, 1.05), st.floats(0, 1e6)), min_size=2, max_size=3))  # fmt: skip
@@ -257,6 +259,25 @@ class Elections(RuleBasedStateMachine):
         self.was_edited = True
         self.cluster.edit({"spec": {"holderIdentity": holder}})
 
+    @rule()
+    def is_backed_up(self) -> None:
+        self.backup = self.cluster.server.get(*KEY[::2], namespace=NAMESPACE)
+
+    @precondition(lambda self: self.backup is not None)
+    @rule()
+    def is_restored(self) -> None:
+        """Brings back what was in the Lease, but no claim of a process that still runs, and no mark of one that gave it back: who has
+        just begun cannot know of a later holder.
+        """
+        assert self.backup is not None
+        held_by = self.backup["spec"].get("holderIdentity")
+        if held_by not in self._alive() and not leases.read(self.backup).is_released:
+            self.was_edited = True
+            self.cluster.server.put(copy.deepcopy(self.backup))
+
+    def _alive(self) -> set[str]:
+        return {one.election.identity for one in self.processes}
+
     @rule(who=WHO, epoch=st.integers(0, 50))
     def hears_of_an_epoch(self, who: int, epoch: int) -> None:
         self._of(who).election.note_epoch(epoch)
@@ -328,3 +349,14 @@ def test_who_saw_a_leader_goes_beyond_its_number_although_the_lease_was_deleted(
     standby.saw(replace(held, version="2", holder="", epoch=0), now=1.5)
     assert standby.next_step(1.6) == Look()
     assert standby.next_step(1.6 + LEASE_SECONDS) == Claim("2", 8)
+
+
+def test_a_mark_of_a_former_holder_that_a_backup_brings_back_releases_nothing() -> None:
+    standby = Election(identity="b", lease_seconds=LEASE_SECONDS)
+    standby.saw(Lease(version="7", holder="a", epoch=7), now=0.0)
+    standby.saw(Lease(version="8", epoch=3, is_released=True), now=1.0)
+    assert standby.next_step(1.1) == Look()
+    assert standby.next_step(1.1 + LEASE_SECONDS) == Claim("8", 8)
+    # what the newest holder gives back is taken at once
+    standby.saw(Lease(version="9", epoch=7, is_released=True), now=2.0)
+    assert standby.next_step(2.0) == Claim("9", 8)
