@@ -235,10 +235,15 @@ async def _operate(
         calls_per_second_of_tenant=settings.api_calls_per_second_of_tenant,
         clock=asyncio.get_running_loop().time,
     )
-    metered = MeteredApiServer(api, budget.spend, operator_namespace=settings.namespace)
+    watched_state = WatchedState(tiers=tiers, shards=shards, cluster_domain=settings.cluster_domain)
+    metered = MeteredApiServer(
+        api,
+        budget.spend,
+        operator_namespace=settings.namespace,
+        is_others=watched_state.is_others,
+    )
     api = NewNamespaces(metered, clock=asyncio.get_running_loop().time)
-    watched_state, queue, children, status = (
-        WatchedState(tiers=tiers, shards=shards, cluster_domain=settings.cluster_domain),
+    queue, children, status = (
         WorkQueue(places=settings.workers, budget=budget),
         OwnedObjects(api),
         StatusWriter(api),

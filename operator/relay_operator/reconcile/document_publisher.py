@@ -382,33 +382,39 @@ class DocumentPublisher:
     async def _bring_up_to_date(self, publication: Publication, pod: Pod) -> bool:
         """Pushes until the pod runs the newest document, also one that is composed meanwhile; False when that failed."""
         for _ in range(_MOST_ROUNDS):
-            digest, generation = publication.digest, publication.generation
-            document, lowers = publication.document, self._is_brake(publication, pod)
-            try:
-                answer = await self._relays.push(
-                    pod, publication.sealed, leader=self._leadership.shown(), lowers=lowers
-                )
-            except Unavailable as error:
-                if document is not None:
-                    self._note_failure(publication, pod, document, error)
-                if isinstance(error, DocumentRefused) and publication.digest != digest:
-                    continue
-                # a pod that is only starting does not answer yet
-                level = logging.WARNING if pod.ready else logging.DEBUG
-                logger.log(
-                    level, "document not acknowledged", extra={"pod": pod.name, "why": str(error)}
-                )
+            if self._watched_state.is_others(publication.base.namespace):
+                # told of a later leader, this one would go beyond its number, with a document of before
                 return False
-            self._leadership.hear_of(answer.leader)
-            if answer.acknowledgement.digest == digest:
-                publication.note_acknowledged(pod, answer.acknowledgement, document)
-            elif publication.generation == generation and not self._overtake(
-                publication, pod, answer
-            ):
-                return False
-            if publication.digest == digest:
-                return True
+            is_up_to_date = await self._push_once(publication, pod)
+            if is_up_to_date is not None:
+                return is_up_to_date
         return False
+
+    async def _push_once(self, publication: Publication, pod: Pod) -> bool | None:
+        """Pushes the newest document; tells whether the pod runs it, and None where there is a newer one by now."""
+        digest, generation = publication.digest, publication.generation
+        document, lowers = publication.document, self._is_brake(publication, pod)
+        try:
+            answer = await self._relays.push(
+                pod, publication.sealed, leader=self._leadership.shown(), lowers=lowers
+            )
+        except Unavailable as error:
+            if document is not None:
+                self._note_failure(publication, pod, document, error)
+            if isinstance(error, DocumentRefused) and publication.digest != digest:
+                return None
+            # a pod that is only starting does not answer yet
+            level = logging.WARNING if pod.ready else logging.DEBUG
+            logger.log(
+                level, "document not acknowledged", extra={"pod": pod.name, "why": str(error)}
+            )
+            return False
+        self._leadership.hear_of(answer.leader)
+        if answer.acknowledgement.digest == digest:
+            publication.note_acknowledged(pod, answer.acknowledgement, document)
+        elif publication.generation == generation and not self._overtake(publication, pod, answer):
+            return False
+        return True if publication.digest == digest else None
 
     def _is_brake(self, publication: Publication, pod: Pod) -> bool:
         """Tells whether the newest document has to be pushed without a certain lead, and only takes weight away from what the pod has."""

@@ -148,6 +148,13 @@ class WatchedState:
         tenant = self.tenant_of_namespace(namespace)
         return self.shards.is_main if tenant is None else self.is_ours(tenant)
 
+    def is_others(self, namespace: str) -> bool:
+        """Tells whether a namespace is of a Tenant that another operator acts for."""
+        if not self.shards.listed:
+            return False
+        tenant = self.tenant_of_namespace(namespace)
+        return tenant is not None and not self.is_ours(tenant)
+
     def leads(self, namespace: str) -> bool:
         """Tells whether the namespace belongs to a Tenant that this operator acts for."""
         return self.is_our_namespace(namespace) and self.owns(namespace)

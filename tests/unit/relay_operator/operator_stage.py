@@ -258,7 +258,12 @@ class Life:
         self.queue = WorkQueue(budget=budget)
         self.key_versions = SecretVersions()
         self.watched_state = WatchedState(tiers=stage.tiers, shards=shards or Shards())
-        metered = MeteredApiServer(self.api, budget.spend, operator_namespace=SYSTEM)
+        metered = MeteredApiServer(
+            self.api,
+            budget.spend,
+            operator_namespace=SYSTEM,
+            is_others=self.watched_state.is_others,
+        )
         api = NewNamespaces(metered, clock=clock)
         relays: Any = Pushes(
             stage.relays,

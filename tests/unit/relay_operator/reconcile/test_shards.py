@@ -185,6 +185,39 @@ async def test_a_climb_goes_on_under_the_operator_that_a_tenant_moves_to() -> No
     await ended(main, premium)
 
 
+@pytest.mark.parametrize("under_way", [0.3, 1.0, 3.0, 5.0])
+def test_a_reconcile_that_is_under_way_when_its_tenant_moves_brings_nothing_of_before_back(
+    under_way: float,
+) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        stage = Stage()
+        main, premium, _ = await a_climb(stage, None)
+        stage.tenant(apiKeys=[{"name": "kept"}, {"name": "revoked"}])
+        await stage.settle(10)
+        main.api.failures.seconds = 2.0
+        stage.tenant(
+            apiKeys=[{"name": "kept"}, {"name": "revoked"}], queue={"maxDepth": 77, "weight": 2}
+        )
+        await stage.settle(under_way)
+        before = len(main.api.writes)
+        stage.tenant(labels=PREMIUM, apiKeys=[{"name": "kept"}], queue={"maxDepth": 78})
+        await stage.settle(0.5)
+        for _ in range(60):
+            [document] = stage.relays.documents.values()
+            assert [key.name for key in document.tenant.keys] == ["kept"]
+            assert document.tenant.queue.max_depth == 78
+            await stage.settle(1)
+        # the one write that was on its way is put right
+        assert len(main.api.writes[before:]) <= 1
+        stored = stage.server.stored("ConfigMap", names.DOCUMENT_CONFIGMAP, namespace=ROUTE[0])
+        [accepted] = stage.relays.in_force.values()
+        assert stored["data"]["relay.json"] == accepted.envelope.decode()
+        await ended(main, premium)
+
+    story()
+
+
 @in_virtual_time
 async def test_a_tenant_that_comes_back_is_led_on_by_who_had_it_first() -> None:
     stage = Stage()

@@ -134,7 +134,9 @@ class Spent:
 @in_virtual_time
 async def test_every_call_is_counted_for_whom_it_is_made() -> None:
     server, spent = InMemoryApiServer(running_clock()), Spent()
-    api: Any = MeteredApiServer(server.connect(), spent, operator_namespace="relay-system")
+    api: Any = MeteredApiServer(
+        server.connect(), spent, operator_namespace="relay-system", is_others=lambda _: False
+    )
     about = {"kind": "Tenant", "name": "a", "namespace": None}
     event = {"metadata": {"name": "e", "namespace": "default"}, "regarding": about}
     space = {"kind": "Namespace", "metadata": {"name": "relay-a"}}
