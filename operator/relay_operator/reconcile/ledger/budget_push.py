@@ -27,6 +27,7 @@ from relay_operator.errors import ApiServerRefused, Conflict, LedgerUnavailable,
 from relay_operator.manifests.ledger.spending import tenant_budget
 from relay_operator.names import Reason
 from relay_operator.reconcile.ledger.ledger_news import LedgerNews
+from relay_operator.reconcile.watched_objects import Invalid
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
 
@@ -138,14 +139,26 @@ class BudgetPush:
         wanted = {uid: self._budget(one) for uid, one in tenants.items()}
         self._budgets = {uid: (tenants[uid], one) for uid, one in wanted.items()}
         for uid, held in self._in_force.items():
-            # no longer billed: nothing bounds it any more
-            if uid not in wanted and (held.budget or held.credit):
+            if uid in wanted or not (held.budget or held.credit):
+                continue
+            if self._is_unbound(held):
                 wanted[uid] = held.model_copy(update={"budget": None, "credit": None})
+            elif self._watched_state.is_ours(held.tenant):
+                # of a spec that is refused, the last valid one stays in force
+                wanted[uid] = held
         changed = [one for uid, one in wanted.items() if self._in_force.get(uid) != one]
         if changed:
             await self._client.put(changed)
             self._asked_at = float("-inf")
         self._in_force = wanted
+
+    def _is_unbound(self, held: TenantBudget) -> bool:
+        """Tells whether nothing bounds a tenant any more: it is gone, or not billed. One that has moved to another operator is bound by that."""
+        watched = self._watched_state.tenants.get(held.tenant)
+        if watched is None or watched.uid != held.tenant_uid:
+            return True
+        tenant = watched.resource
+        return not isinstance(tenant, Invalid) and tenant.spec.billing.price_list is None
 
     def _tell_again(self, unknown: set[str]) -> None:
         """Has budgets pushed that the ledger does not know: it has begun anew, with another database or one of before."""

@@ -22,6 +22,7 @@ from tests.unit.relay_operator.virtual_time import in_virtual_time
 from relay_contract.billing.budget import BudgetStandings, TenantAlert, TenantBudget
 from relay_ledger.store.limits.budget_store import BudgetStore
 from relay_ledger.store.limits.dead_letters import TRIED_FOR, DeadLetters
+from relay_operator.api.shards import MAIN, Shards
 from relay_operator.cluster.webhook.message import Message
 from relay_operator.errors import LedgerUnavailable
 
@@ -252,6 +253,65 @@ async def test_a_ledger_that_is_away_and_a_budget_that_is_taken_back(tmp_path: P
     assert budgets.puts[-1].budget is None
     assert told(stage, "Tenant", "finance", "WithinBudget") == ("", "")
     await life.end()
+
+
+@pytest.mark.parametrize("refused", [{"tier": "nosuch"}, {"queue": {"concurrency": "many"}}])
+def test_a_budget_stays_in_force_while_the_newest_spec_is_refused(
+    tmp_path: Path, refused: dict[str, Any]
+) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        stage, _, budgets, _ = stage_with_budgets(tmp_path)
+        stage.tenant(billing=budget())
+        life = await stage.operator()
+        await stage.settle(40)
+        # one that takes the budget back is not in force either
+        for billing in (budget(), {"priceList": "standard"}, {}):
+            stage.tenant(billing=billing, **refused)
+            await stage.settle(40)
+        assert len(budgets.puts) == 1
+        stage.tenant(billing={})
+        await stage.settle(40)
+        assert budgets.puts[-1].budget is None
+        await life.end()
+
+    story()
+
+
+@in_virtual_time
+async def test_a_budget_goes_with_its_tenant(tmp_path: Path) -> None:
+    stage, _, budgets, _ = stage_with_budgets(tmp_path)
+    stage.tenant(billing=budget())
+    life = await stage.operator()
+    await stage.settle(40)
+    stage.server.remove("Tenant", "finance")
+    await stage.settle(40)
+    assert [one.budget is None for one in budgets.puts] == [False, True]
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_budget_stays_in_force_while_its_tenant_moves_to_another_operator(
+    tmp_path: Path,
+) -> None:
+    stage, _, budgets, _ = stage_with_budgets(tmp_path)
+    listed = json.dumps([{"name": "premium", "tenantSelector": "tier=premium"}])
+    lives = [stage.life(shards=Shards.read(own, listed)) for own in (MAIN, "premium")]
+    for life in lives:
+        await life.start()
+    stage.tenant(billing=budget())
+    await stage.settle(40)
+    for labels in ({"tier": "premium"}, {}):
+        stage.tenant(labels=labels, billing=budget())
+        await stage.settle(40)
+    assert len(budgets.puts) == 3
+    assert [one for one in budgets.puts if one.budget is None] == []
+    # and one that is taken back at the same time is taken back by who has the Tenant now
+    stage.tenant(labels={"tier": "premium"}, billing={"priceList": "standard"})
+    await stage.settle(40)
+    assert budgets.puts[-1].budget is None
+    for life in lives:
+        await life.end()
 
 
 @in_virtual_time
