@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-import zlib
 from typing import Final
 
 from relay_operator.cluster.metrics.catalogue import RECONCILES
@@ -24,8 +23,6 @@ _LONGEST_SECONDS = 120.0
 """A reconcile is given up after this and retried. Each call in it ends earlier; all of them together, with retries, too."""
 _LONG_SECONDS = 0.5
 """Far longer than a reconcile takes whose calls are answered: from then on it waits for something, and others have its place."""
-_SAME_MOMENT: Final = 0.01
-"""Of the resync period."""
 SPARE: Final = 96
 """Workers beside those that have a place, for those that wait for something for long."""
 _LASTING_SECONDS = 2.0
@@ -132,17 +129,10 @@ class Workers:
                 self._queue.add_after(key, self._until_resync(key), Urgency.BACKGROUND)
 
     def _until_resync(self, key: Key) -> float:
-        """Returns how long until an object's own moment in the period.
-
-        What was looked at all at once, after a start, is so spread over the period the next time.
-        """
-        name = f"{key.kind}/{key.namespace}/{key.name}".encode()
+        """Returns how long until an object's own moment in the period."""
         period = resync.period_seconds(self._watched_state, self._resync_seconds)
-        moment = zlib.crc32(name) / 2**32 * period
-        passed = asyncio.get_running_loop().time() % period
-        wait = (moment - passed) % period
-        # this look may be the one that was due now
-        return wait + period if wait < _SAME_MOMENT * period else wait
+        name = f"{key.kind}/{key.namespace}/{key.name}"
+        return resync.wait_seconds(name, period, now=asyncio.get_running_loop().time())
 
     async def _tell_unless_reported(self, key: Key, error: OperatorError) -> None:
         """Lets a status tell of an error whose reconcile did not; of a conflict, which mostly ends by itself, when it
