@@ -1,15 +1,18 @@
 """Keeps what is known of the isolation of every tenant, and whether its providers' keys are handed out."""
 
 import heapq
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from relay_operator import names
+from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.relays import Pod
 from relay_operator.decisions.isolation import record as records
 from relay_operator.decisions.isolation.finding import Finding
 from relay_operator.decisions.isolation.record import Record
+from relay_operator.reconcile.fleet.relay_directory import turn
+from relay_operator.reconcile.watched_objects import Watched
 from relay_operator.reconcile.watched_state import WatchedState
 
 UNREADY_SECONDS = 10.0
@@ -62,8 +65,11 @@ class IsolationRecords:
         """
         name = self._watched_state.tenant_of_namespace(namespace)
         watched = self._watched_state.tenants.get(name) if name is not None else None
-        if watched is None:
-            return Record()
+        return Record() if watched is None else self.of_tenant(watched)
+
+    def of_tenant(self, watched: Watched[Tenant]) -> Record:
+        """Returns the record of a Tenant that exists."""
+        namespace = names.tenant_namespace(watched.name)
         if self._uids.get(namespace) != watched.uid:
             self._uids[namespace] = watched.uid
             self._ready.pop(namespace, None)
@@ -71,12 +77,15 @@ class IsolationRecords:
         return self._records[namespace]
 
     def _remembered(self, namespace: str, status: Mapping[str, Any]) -> Record:
-        """Returns what an earlier life of the operator told; who was isolated is probed in turn, as many a second as at rest."""
+        """Returns what an earlier life of the operator told; who was isolated is probed in turn, as many a second as at rest.
+
+        The probes of nodes take the tenants of each in the same order, so that they come before most of these, which then need not be.
+        """
         record = records.remembered(status)
         if not record.finding.holds:
             return record
-        turn = zlib.crc32(namespace.encode()) / 2**32 * self._watched_state.tenants.count
-        return replace(record, due_at=self._clock() + turn * _SECONDS_EACH)
+        place = turn(namespace) * self._watched_state.tenants.count
+        return replace(record, due_at=self._clock() + place * _SECONDS_EACH)
 
     def begin(self, namespace: str) -> None:
         """Notes that a round of probes of a tenant begins: it sees what changed before."""

@@ -410,6 +410,25 @@ async def test_a_restarted_operator_probes_whom_it_told_isolated_in_turn() -> No
 
 
 @in_virtual_time
+async def test_a_restarted_operator_probes_nodes_in_the_order_in_which_tenants_have_their_turns() -> (
+    None
+):
+    """So that most have been probed by their node's turn when their own comes."""
+    names = [f"t{number}" for number in range(12)]
+    stage, life = await with_tenants(*names)
+    await stage.settle(60)
+    await life.end()
+    next_life = await stage.operator()
+    await stage.settle(0.2)
+    there = next_life.watched_state.directory.on(HOST)
+    assert sorted(there) == sorted(f"relay-{name}" for name in names)
+    due = [next_life.isolation.of(space).due_at for space in there]
+    assert due == sorted(due)
+    assert len(set(due)) == len(names)
+    await next_life.end()
+
+
+@in_virtual_time
 async def test_after_an_upgrade_relays_that_do_not_probe_keep_what_they_have() -> None:
     stage, life = await with_tenants("finance")
     stage.route()
