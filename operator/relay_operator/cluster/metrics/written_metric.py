@@ -1,14 +1,15 @@
 """Metrics of thousands of objects as lines that were written when an object changed, and not anew at each scrape."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from operator import is_
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
+Key = TypeVar("Key", bound=Hashable)
 Lines = Mapping[str, str]
 """Lines about one object, by the name of their metric."""
 
@@ -24,29 +25,40 @@ def line(name: str, labels: Mapping[str, str], value: float) -> str:
     return f"{name}{{{named}}} {number}\n"
 
 
-class KeptLines:
-    """Lines of objects, each with what they were made of."""
+class KeptLines(Generic[Key]):
+    """Lines of many objects by metric, each object's with what they were made of. Several scrapes may go through them at once."""
 
-    def __init__(self) -> None:
-        self._kept: dict[Hashable, tuple[tuple[object, ...], Lines]] = {}
+    def __init__(self, metrics: Iterable[str]) -> None:
+        self.of_metric: dict[str, dict[Key, str]] = {metric: {} for metric in metrics}
+        self._made_of: dict[Key, tuple[object, ...] | None] = {}
 
-    def of(self, key: Hashable, made_of: tuple[object, ...], write: Callable[[], Lines]) -> Lines:
-        """Returns an object's lines, written anew when one of what they are made of is not the very same any more."""
-        known = self._kept.get(key)
-        if known is not None and all(map(is_, known[0], made_of)):
-            return known[1]
-        lines = write()
-        self._kept[key] = made_of, lines
-        return lines
+    def are_made_of(self, key: Key, parts: tuple[object, ...] | None) -> bool:
+        """Tells whether an object's lines were made of these very parts; without any they are to be written anew each time."""
+        known = self._made_of.get(key)
+        return known is not None and parts is not None and all(map(is_, known, parts))
 
-    def forget_others(self, keys: set[Hashable]) -> None:
-        """Drops the lines of all objects but these."""
-        for gone in self._kept.keys() - keys:
-            del self._kept[gone]
+    def put(self, key: Key, parts: tuple[object, ...] | None, lines: Lines) -> None:
+        """Keeps the lines of an object in place of those before."""
+        self._made_of[key] = parts
+        for metric, kept in self.of_metric.items():
+            if metric in lines:
+                kept[key] = lines[metric]
+            else:
+                kept.pop(key, None)
+
+    def drop(self, is_gone: Callable[[Key], bool], *, but: set[Key]) -> None:
+        """Drops the lines of those objects that are gone; of these ones it is known that they are not."""
+        for key in self._made_of.keys() - but:
+            if is_gone(key):
+                del self._made_of[key]
+                for kept in self.of_metric.values():
+                    kept.pop(key, None)
 
     def clear(self) -> None:
         """Drops all."""
-        self._kept.clear()
+        self._made_of.clear()
+        for kept in self.of_metric.values():
+            kept.clear()
 
 
 class _Samples(list[Sample]):
@@ -72,7 +84,7 @@ class WrittenMetric(Metric):
         documentation: str,
         labels: tuple[str, ...],
         *,
-        lines: list[str],
+        lines: Iterable[str],
         steps: Iterator[None],
     ) -> None:
         super().__init__(name, documentation, "gauge")

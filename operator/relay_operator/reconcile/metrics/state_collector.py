@@ -4,8 +4,7 @@ Lines of what is as it was at the last scrape are kept, so that a scrape of a fl
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from prometheus_client import Metric
@@ -62,6 +61,8 @@ _SHAPES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     **{route_families.PREFIX + name: shape for name, shape in route_families.SHAPES.items()},
 }
 """Help and labels of each metric."""
+_OF_ROUTES: Final = frozenset(route_families.PREFIX + name for name in route_families.SHAPES)
+_OF_TENANTS: Final = _SHAPES.keys() - _OF_ROUTES
 _AT_ONCE: Final = 250
 """Objects that are gone through between two turns of everything else."""
 _ROLLOUT_STATES = {
@@ -86,7 +87,8 @@ class StateCollector(Collector):
         self._canaries = canaries
         self._isolation = isolation
         self._leads = leads
-        self._tenants, self._routes = KeptLines(), KeptLines()
+        self._tenants: KeptLines[str] = KeptLines(_OF_TENANTS)
+        self._routes: KeptLines[tuple[str, str]] = KeptLines(_OF_ROUTES)
 
     def describe(self) -> Iterable[Metric]:
         """Names no metric beforehand, so that registering computes nothing."""
@@ -101,50 +103,61 @@ class StateCollector(Collector):
             self._tenants.clear()
             self._routes.clear()
             return
-        page: dict[str, list[str]] = {name: [] for name in _SHAPES}
-        steps = self._steps(page)
-        for name, lines in page.items():
-            yield WrittenMetric(name, *_SHAPES[name], lines=lines, steps=steps)
+        rollouts: list[str] = []
+        steps = self._steps(rollouts)
+        lines: dict[str, Iterable[str]] = {
+            name: kept.values()
+            for table in (self._tenants.of_metric, self._routes.of_metric)
+            for name, kept in table.items()
+        }
+        lines[_ROLLOUTS] = rollouts
+        for name, shape in _SHAPES.items():
+            yield WrittenMetric(name, *shape, lines=lines[name], steps=steps)
 
-    def _steps(self, page: dict[str, list[str]]) -> Iterator[None]:
-        """Puts the lines of all objects into the page, some at a time."""
-        yield from self._put_tenants(page)
-        yield from self._put_routes(page)
-        found = Counter(page[_ROLLOUTS])
-        page[_ROLLOUTS][:] = (
+    def _steps(self, rollouts: list[str]) -> Iterator[None]:
+        """Brings the lines of all objects up to date, some at a time, and counts the rollouts."""
+        yield from self._take_in_tenants()
+        yield from self._take_in_routes()
+        found = Counter(self._tenants.of_metric[_ROLLOUTS].values())
+        rollouts += (
             line(_ROLLOUTS, {"state": state}, sum(found[reason.value] for reason in reasons))
             for state, reasons in _ROLLOUT_STATES.items()
         )
 
-    def _put_tenants(self, page: dict[str, list[str]]) -> Iterator[None]:
-        seen: set[Hashable] = set()
-        for number, name in enumerate(self._watched_state.our_tenants()):
+    def _take_in_tenants(self) -> Iterator[None]:
+        seen: set[str] = set()
+        kept, state = self._tenants, self._watched_state
+        for number, name in enumerate(state.our_tenants()):
             if not number % _AT_ONCE:
                 yield
-            watched = self._watched_state.tenants.get(name)
+            watched = state.tenants.get(name)
             if watched is None:
                 continue
             seen.add(name)
-            record = self._isolation.of(names.tenant_namespace(name))
-            lines = self._tenants.of(name, (watched, record), partial(_of_tenant, watched, record))
-            _put(page, lines)
-        self._tenants.forget_others(seen)
+            record = self._isolation.of_tenant(watched)
+            if not kept.are_made_of(name, (watched, record)):
+                kept.put(name, (watched, record), _of_tenant(watched, record))
+        kept.drop(lambda name: state.tenants.get(name) is None or not state.is_ours(name), but=seen)
 
-    def _put_routes(self, page: dict[str, list[str]]) -> Iterator[None]:
-        seen: set[Hashable] = set()
+    def _take_in_routes(self) -> Iterator[None]:
+        seen: set[tuple[str, str]] = set()
+        kept = self._routes
         for number, (namespace, watched) in enumerate(self._our_routes()):
             if not number % _AT_ONCE:
                 yield
             key = namespace, watched.name
-            run = self._canaries.runs.get(key)
-            write = partial(_of_route, namespace, watched, run)
-            made_of = route_families.made_of(watched, run)
-            if made_of is None:
-                _put(page, write())
-                continue
             seen.add(key)
-            _put(page, self._routes.of(key, made_of, write))
-        self._routes.forget_others(seen)
+            run = self._canaries.runs.get(key)
+            parts = route_families.made_of(watched, run)
+            if not kept.are_made_of(key, parts):
+                kept.put(key, parts, _of_route(namespace, watched, run))
+        kept.drop(self._is_gone, but=seen)
+
+    def _is_gone(self, route: tuple[str, str]) -> bool:
+        """Tells whether there is no such route any more that is to be told of."""
+        namespace, name = route
+        is_known = self._watched_state.routes.get(name, namespace=namespace) is not None
+        return not (is_known and self._watched_state.is_our_namespace(namespace))
 
     def _our_routes(self) -> Iterator[tuple[str, Watched[RelayRoute]]]:
         routes = self._watched_state.routes
@@ -152,11 +165,6 @@ class StateCollector(Collector):
             if self._watched_state.is_our_namespace(namespace):
                 for watched in routes.in_namespace(namespace):
                     yield namespace, watched
-
-
-def _put(page: dict[str, list[str]], lines: Lines) -> None:
-    for name, written in lines.items():
-        page[name].append(written)
 
 
 def _of_route(namespace: str, watched: Watched[RelayRoute], run: Run | None) -> Lines:

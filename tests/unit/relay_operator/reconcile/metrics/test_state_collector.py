@@ -11,6 +11,7 @@ from tests.unit.relay_operator.reconcile.scenes import annotate_keys, with_a_ten
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_operator.cluster.metrics import exposition
+from relay_operator.cluster.metrics.written_metric import WrittenMetric
 from relay_operator.decisions import timestamps
 from relay_operator.reconcile.metrics.state_collector import StateCollector
 
@@ -46,15 +47,22 @@ async def a_canary(**analysis: Any) -> tuple[Stage, Life, dict[str, Any]]:
     return stage, life, route
 
 
+def collector_of(life: Life) -> StateCollector:
+    return StateCollector(
+        watched_state=life.watched_state, canaries=life.canaries, isolation=life.isolation
+    )
+
+
+def a_registry(life: Life) -> CollectorRegistry:
+    """Returns a registry that has not been scraped."""
+    registry = CollectorRegistry()
+    registry.register(collector_of(life))
+    return registry
+
+
 def scraped(life: Life) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """Returns the samples of a scrape, as Prometheus reads them."""
-    registry = CollectorRegistry()
-    registry.register(
-        StateCollector(
-            watched_state=life.watched_state, canaries=life.canaries, isolation=life.isolation
-        )
-    )
-    text = generate_latest(registry).decode()
+    text = generate_latest(a_registry(life)).decode()
     return {
         (
             sample.name.removeprefix("relay_operator_"),
@@ -223,11 +231,7 @@ async def test_a_second_scrape_costs_what_changed_and_tells_what_is() -> None:
         stage.pod(tenant=f"t{number}", ip=f"10.0.1.{number}")
         stage.route(tenant=f"t{number}")
     await stage.settle(60)
-    collector = StateCollector(
-        watched_state=life.watched_state, canaries=life.canaries, isolation=life.isolation
-    )
-    registry = CollectorRegistry()
-    registry.register(collector)
+    registry = a_registry(life)
     costs = []
     for _ in range(2):
         lines = Lines()
@@ -243,11 +247,53 @@ async def test_a_second_scrape_costs_what_changed_and_tells_what_is() -> None:
     assert text != first.decode()
     assert 'tenant="t7"' not in text
     assert 'relay_operator_tenant_ready{namespace="relay-t3",tenant="t3"} 0.0' in text
-    anew = CollectorRegistry()
-    anew.register(
-        StateCollector(
-            watched_state=life.watched_state, canaries=life.canaries, isolation=life.isolation
-        )
-    )
-    assert text == (await exposition.written(anew)).decode()
+    assert text == (await exposition.written(a_registry(life))).decode()
+    await life.end()
+
+
+@in_virtual_time
+async def test_who_scrapes_again_and_again_reads_what_one_reads_who_scrapes_once() -> None:
+    stage, life, route = await a_canary()
+    registry = a_registry(life)
+    seen = set()
+
+    async def compare() -> None:
+        kept, anew = await exposition.written(registry), await exposition.written(a_registry(life))
+        assert sorted(kept.splitlines()) == sorted(anew.splitlines())
+        seen.add(kept)
+
+    for _ in range(15):
+        stage.serve(route, 100)
+        await stage.settle(2)
+        await compare()
+    await stage.fail(route)
+    for _ in range(10):
+        await stage.settle(2)
+        await compare()
+    assert phases(life) == ["RolledBack"]
+    stage.route()
+    await stage.settle(20)
+    await compare()
+    stage.server.remove("RelayRoute", "chat", namespace=SPACE)
+    await stage.settle(20)
+    await compare()
+    assert len(seen) > 10
+    await life.end()
+
+
+@in_virtual_time
+async def test_two_scrapes_at_a_time_miss_nothing() -> None:
+    stage, life, _ = await a_canary()
+    collector = collector_of(life)
+    first = next(iter(collector.collect()))
+    assert isinstance(first, WrittenMetric)
+    next(first.steps)
+    stage.tenant("late")
+    await stage.settle()
+    second = next(iter(collector.collect()))
+    assert isinstance(second, WrittenMetric)
+    for metric in (second, first):
+        for _ in metric.steps:
+            pass
+    assert {'tenant="late"' in "".join(metric.lines) for metric in (first, second)} == {True}
     await life.end()
