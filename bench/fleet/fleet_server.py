@@ -41,26 +41,11 @@ class FleetServer(InMemoryApiServer):
         found: Manifest = self._objects[key]["metadata"]
         return found
 
-    def keys(self, tenant: str) -> list[ObjectKey]:
-        """Returns the keys of a Tenant and of everything in its namespace, but for Events."""
-        space = f"relay-{tenant}"
-        return [
-            key
-            for key in self._objects
-            if key[0] != "Event" and (key[1] == space or key[2] in (tenant, space))
-        ]
-
-    def owners(self, key: ObjectKey) -> Owners:
-        """Returns who has set which fields of an object."""
-        return self._owners[key]
-
     def keep(self, manifest: Manifest, owners: Owners) -> None:
-        """Keeps an object as it is, as if it had been there from the beginning; no watch tells of it."""
+        super().keep(manifest, owners)
         metadata = manifest["metadata"]
         key = manifest["kind"], metadata.get("namespace", ""), metadata["name"]
-        self.version = next(self._versions)
-        metadata["resourceVersion"] = str(self.version)
-        self._objects[key], self._owners[key] = manifest, owners
+        self.version = int(metadata["resourceVersion"])
         self.texts[key[0]][key] = orjson.dumps(manifest)
 
     def list(self, kind: str, *, namespace: str = "", **labels: str) -> list[Manifest]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 from bench.fleet.controllers import Controllers
-from bench.fleet.copies import Copies, signing_key
+from bench.fleet.copies import Copies
 from bench.fleet.fleet_server import FleetServer
 from bench.fleet.http_api import HttpApi
 from bench.tenants import objects
@@ -46,8 +46,7 @@ class Control:
 
     async def _copy(self, request: web.Request) -> web.Response:
         """Copies the tenant that there is, until there are so many. No operator runs meanwhile."""
-        key = signing_key(self._server, stage.OPERATOR_NAMESPACE)
-        copies = Copies(self._server, _MODEL, key)
+        copies = Copies(self._server, _MODEL, namespace=stage.OPERATOR_NAMESPACE)
         for number in range(_MODEL + 1, int(request.query["to"])):
             copies.add(number)
             if number % _AT_ONCE == 0:

@@ -4,8 +4,10 @@ Nodes and pods are fake (KWOK) and one process stands in for all relay pods and 
 the chart's. It makes a cluster of its own and deletes it. The fleet grows from size to size; each is measured when it has settled.
 
 TENANTS_SIZES are the sizes, with a comma between; TENANTS_SETTLE_SECONDS says when growing to one ends, and what is there then is
-measured, TENANTS_REST_SECONDS how long rest is measured; TENANTS_CLUSTER names a running cluster that is used instead and kept, with the
-kubeconfig of KUBECONFIG. It returns 1 if something was not measured; no figure is held to a limit.
+measured, TENANTS_REST_SECONDS how long rest is measured. TENANTS_FILL_FROM is the size up to which the operator brings up the fleet, 0 for
+all sizes: growing to thousands takes hours. To sizes beyond, copies of a settled Tenant with all its objects fill it while no operator runs
+(bench.tenants.filling), and operators that start then are measured. TENANTS_CLUSTER names a running cluster that is used instead and kept,
+with the kubeconfig of KUBECONFIG. It returns 1 if something was not measured; no figure is held to a limit.
 """
 
 import asyncio
@@ -48,7 +50,7 @@ async def measured(place: Place, kubeconfig: str) -> list[Figures]:
             measures = Measures(place, api, fleet, _say)
             for size in SIZES:
                 _say(f"{size} tenants")
-                found.append(await measures.of(size, found[-1].tenants if found else 0))
+                found.append(await measures.of(size))
                 _say(table.summary(found[-1]))
                 _say(table.of(found))
                 if found[-1].tenants < size:

@@ -12,16 +12,22 @@ _WRITES: Final = re.compile(r"apiserver_request_total\{(.*)\} (\S+)")
 _LABEL: Final = re.compile(r'(\w+)="([^"]*)"')
 _STORED: Final = re.compile(r"^apiserver_storage_size_bytes\{.*\} (\S+)", re.MULTILINE)
 _WRITING: Final = frozenset({"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"})
-_OTHERS: Final = frozenset(
+_AT_ANY_TIME: Final = frozenset(
     {
-        # of the cluster's own programs, at any time
-        "leases", "nodes", "endpoints", "endpointslices", "tokenreviews", "subjectaccessreviews", "serviceaccounts/token",
-        "nodes/status", "pods/status", "pods/binding", "pods/eviction", "replicasets", "replicasets/status",
-        "deployments/status", "resourcequotas/status", "poddisruptionbudgets/status", "selfsubjectaccessreviews",
-        "events", "apiservices/status", "flowschemas/status", "prioritylevelconfigurations/status", "csinodes",
-        "controllerrevisions", "ipaddresses", "validatingadmissionpolicies/status", "networkpolicies/status",
+        "leases", "nodes", "nodes/status", "tokenreviews", "subjectaccessreviews", "selfsubjectaccessreviews",
+        "serviceaccounts/token", "events", "apiservices/status", "flowschemas/status",
+        "prioritylevelconfigurations/status", "csinodes", "validatingadmissionpolicies/status",
     }
 )  # fmt: skip
+"""What the cluster's own programs write whatever happens."""
+_OF_CONTROLLERS: Final = frozenset(
+    {
+        "endpoints", "endpointslices", "pods/status", "pods/binding", "pods/eviction", "replicasets",
+        "replicasets/status", "deployments/status", "resourcequotas/status", "poddisruptionbudgets/status",
+        "controllerrevisions", "ipaddresses", "networkpolicies/status",
+    }
+)  # fmt: skip
+"""What Kubernetes' controllers write for the sake of others' objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +63,24 @@ def program(name: str, *, argument: str) -> int:
     raise RuntimeError(f"no process {name} with {argument}")
 
 
-def writes(metrics: str) -> Mapping[str, int]:
-    """Returns how many writes the API server has taken, by verb and resource, but for those of the cluster's own programs."""
+def writes(metrics: str, *, of_controllers: bool = False) -> Mapping[str, int]:
+    """Returns how many writes the API server has taken, by verb and resource: the operator's and users', and Kubernetes' controllers' if asked."""
+    left_out = _AT_ANY_TIME if of_controllers else _AT_ANY_TIME | _OF_CONTROLLERS
     found: dict[str, int] = {}
     for text, value in _WRITES.findall(metrics):
         labels = dict(_LABEL.findall(text))
         resource = "/".join(filter(None, (labels["resource"], labels["subresource"])))
-        if labels["verb"] not in _WRITING or resource in _OTHERS:
+        if labels["verb"] not in _WRITING or resource in left_out:
             continue
         key = f"{labels['verb']} {resource}"
         found[key] = found.get(key, 0) + int(float(value))
     return found
+
+
+def more(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """Returns by how much counts have grown; those that have not are left out."""
+    grown = {name: count - before.get(name, 0) for name, count in after.items()}
+    return {name: count for name, count in grown.items() if count > 0}
 
 
 def stored_bytes(metrics: str) -> int:

@@ -16,6 +16,7 @@ from bench.rollback import story
 from bench.rollback.figures import quantile
 from bench.tenants import costs, objects
 from bench.tenants.api_client import ApiClient
+from bench.tenants.filling import Filling
 from bench.tenants.fleet import Fleet, routes_of, until
 from bench.tenants.place import Place, metrics_path
 from tests.unit.relay_operator.relay_counters import RelayCounters
@@ -26,6 +27,8 @@ from relay_operator.reconcile.fleet import resync
 
 SETTLE_SECONDS: Final = float(os.environ.get("TENANTS_SETTLE_SECONDS", "3000"))
 """Growing ends after that, and what there is then is measured."""
+FILL_FROM: Final = int(os.environ.get("TENANTS_FILL_FROM", "0"))
+"""Tenants that the operator brings up itself; all beyond are copies. 0 is for no copies."""
 READY_SECONDS: Final = 600.0
 REST_SECONDS: Final = float(os.environ.get("TENANTS_REST_SECONDS", "60"))
 CHANGES: Final = 100
@@ -41,6 +44,10 @@ RESYNC_SECONDS: Final = 600.0
 """The chart's operator.resyncSeconds."""
 _RESYNCS: Final = 2.0
 """Times its rate that counts as quiet."""
+REPLICAS: Final = 2
+"""The chart's operator.replicas."""
+_SCALING: Final = frozenset({"PATCH deployments/scale", "PUT deployments/scale", "POST pods"})
+"""Writes for more operators, which write none of these kinds."""
 
 
 def milliseconds(seconds: Sequence[float]) -> str:
@@ -53,11 +60,20 @@ def milliseconds(seconds: Sequence[float]) -> str:
 
 @dataclass(slots=True)
 class Figures:
-    """Figures of one size. Seconds, bytes, and percent of one core."""
+    """Figures of one size. Seconds, bytes, and percent of one core.
+
+    grown are the Tenants that the operator has brought up; the others were filled in. What was settled are those that it brought up since
+    the size before; what was adopted is all, by an operator that starts after the filling.
+    """
 
     tenants: int
+    grown: int = 0
     settle_seconds: float = 0.0
     settle_cpu_seconds: float = 0.0
+    fill_seconds: float = 0.0
+    adopt_seconds: float = 0.0
+    adopt_cpu_seconds: float = 0.0
+    adopt_writes: Mapping[str, int] = field(default_factory=dict)
     rest_core_percent: float = 0.0
     standby_core_percent: float = 0.0
     resident_bytes: int = 0
@@ -81,16 +97,23 @@ class Measures:
         self, place: Place, api: ApiClient, fleet: Fleet, say: Callable[[str], None]
     ) -> None:
         self._place, self._api, self._fleet, self._say = place, api, fleet, say
-        self._tenants = 0
+        self._filling = Filling(place, api, fleet, say)
+        self._tenants = self._grown = 0
 
-    async def of(self, tenants: int, before: int) -> Figures:
-        """Lets the fleet grow from a size to another, or as far as the time allows, and measures it there.
+    async def of(self, tenants: int) -> Figures:
+        """Lets the fleet grow to a size, or as far as the time allows, fills it where copies are asked for, and measures it there.
 
         What takes too long is told, and leaves its figures out; every figure is told as soon as it is known.
         """
         found = Figures(tenants)
-        await self._settle(found, before)
+        wanted = min(tenants, FILL_FROM or tenants)
+        if wanted > self._tenants:
+            await self._settle(found, wanted)
+        if wanted <= self._tenants < tenants:
+            await self._fill(found, tenants)
+        found.tenants, found.grown = self._tenants, self._grown
         for name, measure in {
+            "adoption": self._adopted,
             "rest": self._rest_of,
             "changes, idle": self._idle,
             "canaries": self._canaries,
@@ -105,14 +128,14 @@ class Measures:
         found.load = os.getloadavg()[2]
         return found
 
-    async def _settle(self, found: Figures, before: int) -> None:
+    async def _settle(self, found: Figures, wanted: int) -> None:
         cpu = self._operators()[0].cpu_seconds
         began = time.monotonic()
-        numbers = range(before, found.tenants)
+        numbers = range(self._tenants, wanted)
         routes = asyncio.create_task(self._fleet.add_routes(numbers))
         try:
             reached = await self._fleet.grow(numbers, seconds=SETTLE_SECONDS, say=self._say)
-            found.tenants = self._tenants = reached
+            self._tenants = self._grown = reached
             await until(
                 lambda: self._fleet.unready(reached),
                 "objects not ready",
@@ -127,7 +150,32 @@ class Measures:
         found.settle_seconds = time.monotonic() - began
         found.settle_cpu_seconds = self._operators()[0].cpu_seconds - cpu
         self._say(
-            f"  {found.tenants} settled in {found.settle_seconds:.0f} s, {found.settle_cpu_seconds:.0f} s of CPU"
+            f"  {self._tenants} settled in {found.settle_seconds:.0f} s, {found.settle_cpu_seconds:.0f} s of CPU"
+        )
+
+    async def _fill(self, found: Figures, wanted: int) -> None:
+        """Fills the fleet up to a size; no operator runs then."""
+        await self._quiet()
+        began = time.monotonic()
+        await self._filling.fill(range(self._tenants, wanted))
+        self._tenants = wanted
+        found.fill_seconds = time.monotonic() - began
+
+    async def _adopted(self, found: Figures) -> None:
+        """Starts operators over a fleet that was filled; counts what is written until everything was looked at."""
+        if not found.fill_seconds:
+            return
+        before = costs.writes(await self._metrics())
+        began = time.monotonic()
+        self._place.scale_operators(REPLICAS)
+        await self._reconciled(2 * found.tenants)
+        found.adopt_seconds = time.monotonic() - began
+        await self._quiet()
+        found.adopt_cpu_seconds = self._operators()[0].cpu_seconds
+        made = costs.more(before, costs.writes(await self._metrics()))
+        found.adopt_writes = {name: made[name] for name in made.keys() - _SCALING}
+        self._say(
+            f"  adopted in {found.adopt_seconds:.0f} s, {found.adopt_cpu_seconds:.0f} s of CPU until quiet, writes {found.adopt_writes}"
         )
 
     async def _rest_of(self, found: Figures) -> None:
@@ -170,7 +218,7 @@ class Measures:
 
     async def _canaries(self, found: Figures) -> None:
         """Measures the leader with canaries under way, less what it takes at rest."""
-        count = min(CANARIES, found.tenants)
+        count = min(CANARIES, found.tenants - 1)
         await self._bring_up(count)
         self._tell_story(count, [(20, 0, 60)] * HEALTHY_SCRAPES)
         self._begin(count, scrapes_ahead=2, proof=None)
@@ -192,12 +240,7 @@ class Measures:
         await self._reconciled(2 * found.tenants)
         found.restart_seconds = time.monotonic() - began
         await self._quiet()
-        after = costs.writes(await self._metrics())
-        found.restart_writes = {
-            name: count - before.get(name, 0)
-            for name, count in after.items()
-            if count > before.get(name, 0)
-        }
+        found.restart_writes = costs.more(before, costs.writes(await self._metrics()))
         self._say(f"  restart: {found.restart_seconds:.0f} s, writes {found.restart_writes}")
 
     async def _busy(self, found: Figures) -> None:
@@ -208,7 +251,7 @@ class Measures:
 
     async def _bad(self, found: Figures) -> None:
         """Lets canaries turn bad at once while all are looked at after a restart."""
-        count = min(CANARIES, found.tenants)
+        count = min(CANARIES, found.tenants - 1)
         await self._quiet()
         await self._bring_up(count)
         steps = story.STORY.steps
@@ -290,7 +333,10 @@ class Measures:
         )
 
     def _chosen(self, count: int) -> range:
-        """Returns the Tenants that have canaries: the newest ones, since a canary that failed at a smaller size is not tried again."""
+        """Returns the Tenants that have canaries: the newest ones, since a canary that failed at a smaller size is not tried again.
+
+        The oldest one, of which copies are made, is not among them.
+        """
         return range(self._tenants - count, self._tenants)
 
     def _tell_story(self, count: int, steps: list[tuple[int, int, int]]) -> None:

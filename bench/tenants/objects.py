@@ -50,10 +50,22 @@ def without_canary() -> Manifest:
     return {"spec": {"canary": None, "analysis": None}}
 
 
-def node(number: int) -> Manifest:
-    """Returns a node that exists in the API alone."""
-    metadata = {"name": f"fake-{number:03}", "annotations": {"kwok.x-k8s.io/node": "fake"}}
-    return {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
+def node_name(number: int) -> str:
+    """Returns the name of a fake node."""
+    return f"fake-{number:03}"
+
+
+def nodes_for(tenants: int) -> list[Manifest]:
+    """Returns nodes that exist in the API alone, enough for so many Tenants."""
+    annotations = {"kwok.x-k8s.io/node": "fake"}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": node_name(number), "annotations": annotations},
+        }
+        for number in range(tenants // PODS_OF_A_NODE + 1)
+    ]
 
 
 def providers() -> list[Manifest]:

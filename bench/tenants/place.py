@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from bench.rollback.objects import listed
 from bench.serving import serving
-from bench.tenants import costs, objects
+from bench.tenants import costs, etcd_port, objects
 from bench.tenants.stand_in import CONTROL_PORT, QUERY_PORT
 from tests.cluster import addresses, cluster_records, paths
 from tests.cluster.cluster_records import ClusterRecord
@@ -21,7 +21,8 @@ from tests.demo.commands import Cluster
 from tests.e2e import leaders
 
 _ASKED_SECONDS: Final = 60.0
-PROGRAMS: Final = ("kube-apiserver", "etcd", "kube-controller-manager")
+CONTROLLERS: Final = "kube-controller-manager"
+PROGRAMS: Final = ("kube-apiserver", "etcd", CONTROLLERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Place:
 
     cluster: Cluster
     record: ClusterRecord
+    nodes: int
+    """That are fake."""
 
     @property
     def node_address(self) -> str:
@@ -63,6 +66,20 @@ class Place:
         mark = str(self.record.directory)
         return {name: costs.process(costs.program(name, argument=mark)) for name in PROGRAMS}
 
+    def scale_operators(self, count: int) -> None:
+        """Asks for so many operators."""
+        self.cluster.kubectl("scale", *leaders.DEPLOYMENT, f"--replicas={count}")
+
+    def component(self, verb: str, name: str) -> None:
+        """Stops or starts a program of the control plane."""
+        _kind("component", verb, self.cluster.name, name)
+
+    @contextlib.contextmanager
+    def etcd_reached(self) -> Iterator[str]:
+        """Opens a way to the cluster's etcd; yields its URL."""
+        with _in_the_node(self.record, "bench.tenants.etcd_port", "the way to etcd"):
+            yield f"http://{self.node_address}:{etcd_port.PORT}"
+
     def operator_metrics(self, name: str) -> str:
         """Returns a metric of the leader: the whole page would take its time from what is measured."""
         pod = leaders.pod_of(leaders.leader(self.cluster))
@@ -82,15 +99,15 @@ def prepared(cluster: Cluster, *, most_tenants: int) -> Iterator[Place]:
         raise ClusterError(
             "this bench needs the embedded cluster, whose node takes calls to all fake pods: set RELAY_CLUSTER_PROVIDER=embedded"
         )
-    place = Place(cluster, record)
+    nodes = objects.nodes_for(most_tenants)
+    place = Place(cluster, record, len(nodes))
     _open_the_network(cluster.name)
     _kind("component", "start", cluster.name, "kwok")
     cluster.kubectl(
         "taint", "node", record.node_name, f"{objects.REAL}=true:NoSchedule", "--overwrite"
     )
-    nodes = [objects.node(n) for n in range(most_tenants // objects.PODS_OF_A_NODE + 1)]
     cluster.kubectl("apply", "-f", "-", stdin=listed(nodes))
-    with _stand_in(record):
+    with _in_the_node(record, "bench.tenants.stand_in", "who stands in for the relay pods"):
         stage.install_chart(
             cluster,
             dns_cidrs=stage.dns_server_cidrs(cluster),
@@ -128,9 +145,9 @@ def _kind(*arguments: str) -> None:
 
 
 @contextlib.contextmanager
-def _stand_in(record: ClusterRecord) -> Iterator[None]:
+def _in_the_node(record: ClusterRecord, module: str, what: str) -> Iterator[None]:
+    """Runs a module of the bench in the node's network."""
     assert record.inner is not None
     network = ("nsenter", f"--target={record.inner.pid}", "--net", "--")
-    program = (sys.executable, "-m", "bench.tenants.stand_in")
-    with serving((*network, *program), "who stands in for the relay pods"):
+    with serving((*network, sys.executable, "-m", module), what):
         yield

@@ -2,7 +2,7 @@
 
 It runs in the network namespace of the node, which takes whatever is sent to the pods' addresses for its own; the address that
 a connection was made to tells which pod it is. The admin port answers as a relay's does, without checking signatures; port 9090
-answers queries about the pods with canaries; the control port takes what to do: PUT /setup, PUT /begin, GET /seen.
+answers queries about the pods with canaries; the control port takes what to do: PUT /setup, PUT /begin, PUT /document, GET /seen.
 """
 
 import asyncio
@@ -221,11 +221,24 @@ def _control(stand_in: StandIn) -> web.Application:
         stand_in.begin(routes, scrapes_ahead=asked["scrapesAhead"], proof=asked["proof"])
         return _json({})
 
+    async def read_document(request: web.Request) -> web.Response:
+        """Lets a pod have read the document that a relay finds mounted when it starts."""
+        asked = await request.json()
+        status, answer = stand_in.take(asked["address"], asked["document"].encode(), "")
+        return _json(answer, status=status)
+
     async def seen(_: web.Request) -> web.Response:
         return _json(stand_in.seen())
 
     app = web.Application(client_max_size=_MOST_BYTES)
-    app.add_routes([web.put("/setup", set_up), web.put("/begin", begin), web.get("/seen", seen)])
+    app.add_routes(
+        [
+            web.put("/setup", set_up),
+            web.put("/begin", begin),
+            web.put("/document", read_document),
+            web.get("/seen", seen),
+        ]
+    )
     return app
 
 

@@ -11,9 +11,24 @@ def _mebibytes(count: float) -> str:
     return f"{count / 2**20:.0f}"
 
 
+def _seconds(count: float) -> str:
+    return f"{count:.0f}" if count else "-"
+
+
 ROWS: Final[Sequence[tuple[str, Callable[[Figures], str]]]] = (
-    ("time to settle, s", lambda one: f"{one.settle_seconds:.0f}"),
-    ("leader's CPU for that, s", lambda one: f"{one.settle_cpu_seconds:.1f}"),
+    (
+        "brought up by the operator / filled in as copies",
+        lambda one: f"{one.grown} / {one.tenants - one.grown}",
+    ),
+    ("time to settle those brought up, s", lambda one: _seconds(one.settle_seconds)),
+    ("leader's CPU for that, s", lambda one: _seconds(one.settle_cpu_seconds)),
+    ("time to fill in the others, s", lambda one: _seconds(one.fill_seconds)),
+    ("operators started after that, to all looked at, s", lambda one: _seconds(one.adopt_seconds)),
+    ("leader's CPU until quiet, s", lambda one: _seconds(one.adopt_cpu_seconds)),
+    (
+        "writes in that time",
+        lambda one: f"{sum(one.adopt_writes.values())}" if one.adopt_cpu_seconds else "-",
+    ),
     ("leader at rest, % of a core", lambda one: f"{one.rest_core_percent:.2f}"),
     ("leader, MiB", lambda one: _mebibytes(one.resident_bytes)),
     ("standby at rest, % of a core", lambda one: f"{one.standby_core_percent:.2f}"),
@@ -42,6 +57,7 @@ def summary(one: Figures) -> str:
     """Returns the figures of one size for machines."""
     parts = {
         "tenants": f"{one.tenants}",
+        "filled": f"{one.tenants - one.grown}",
         "settle_s": f"{one.settle_seconds:.0f}",
         "rest_core_percent": f"{one.rest_core_percent:.2f}",
         "mib": _mebibytes(one.resident_bytes),

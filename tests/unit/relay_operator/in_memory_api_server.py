@@ -111,6 +111,25 @@ class InMemoryApiServer:
             return answer
         return self._store(key, {**self._objects[key], "status": manifest["status"]})
 
+    def keep(self, manifest: Manifest, owners: Owners) -> None:
+        """Keeps an object as it is, UID and all, as if it had been there from the beginning; no watch tells of it."""
+        key = _key(manifest)
+        manifest["metadata"]["resourceVersion"] = str(next(self._versions))
+        self._objects[key], self._owners[key] = manifest, owners
+
+    def owners(self, key: ObjectKey) -> Owners:
+        """Returns who has set which fields of an object."""
+        return self._owners[key]
+
+    def keys(self, tenant: str) -> list[ObjectKey]:
+        """Returns the keys of a Tenant and of everything in its namespace, but for Events."""
+        space = names.tenant_namespace(tenant)
+        return [
+            key
+            for key in self._objects
+            if key[0] != "Event" and (key[1] == space or key[2] in (tenant, space))
+        ]
+
     def remove(self, kind: str, name: str, *, namespace: str = "") -> bool:
         """Deletes the object, as `kubectl delete` does; False when there is none.
 
