@@ -18,7 +18,7 @@ from bench.tenants.api_client import TENANTS, ApiClient
 from bench.tenants.copies import Model, document, key_in
 from bench.tenants.etcd import OBJECTS, Etcd
 from bench.tenants.fleet import Fleet, until
-from bench.tenants.place import CONTROLLERS, Place
+from bench.tenants.place import CONTROLLERS, STORING, Place
 from bench.tenants.templates import Template, uid_of
 from tests.cluster import addresses
 from tests.demo import stage
@@ -75,21 +75,37 @@ class Filling:
 
     async def fill(self, numbers: range) -> None:
         """Stops the operators, adds Tenants of these numbers, and returns when Kubernetes' controllers have looked at them."""
+        began = time.monotonic()
         await self._without_operators()
+        self._say(f"  no operator runs after {time.monotonic() - began:.0f} s")
         before = costs.writes(await self._metrics(), of_controllers=True)
         async with self._without_controllers():
-            began = time.monotonic()
-            await self._write(numbers)
-            self._say(f"  {len(numbers)} copies written in {time.monotonic() - began:.0f} s")
-            await until(
-                lambda: self._fleet.unready(numbers.stop),
-                "objects not seen to be ready",
-                seconds=_SEEN_SECONDS,
-                say=self._say,
-            )
+            await self._fill(numbers)
+        began = time.monotonic()
         await self._calm()
         made = costs.more(before, costs.writes(await self._metrics(), of_controllers=True))
-        self._say(f"  Kubernetes' controllers are at rest, writes by any of them {made}")
+        self._say(
+            f"  controllers at rest after {time.monotonic() - began:.0f} s and {self._controllers().cpu_seconds:.0f} s of CPU, "
+            f"writes {made}"
+        )
+
+    async def _fill(self, numbers: range) -> None:
+        began, before = time.monotonic(), self._place.programs(STORING)
+        await self._write(numbers)
+        written = time.monotonic() - began
+        await until(
+            lambda: self._fleet.unready(numbers.stop),
+            "objects not seen to be ready",
+            seconds=_SEEN_SECONDS,
+            say=self._say,
+        )
+        taken = {
+            name: f"{one.cpu_seconds - before[name].cpu_seconds:.0f} s"
+            for name, one in self._place.programs(STORING).items()
+        }
+        self._say(
+            f"  {len(numbers)} copies written in {written:.0f} s, seen after {time.monotonic() - began:.0f} s, CPU {taken}"
+        )
 
     async def _without_operators(self) -> None:
         self._place.scale_operators(0)
@@ -105,6 +121,12 @@ class Filling:
         """Stops Kubernetes' controllers, which would make or remove what is not there yet."""
         self._place.component("stop", CONTROLLERS)
         try:
+            await until(
+                lambda: int(self._place.runs(CONTROLLERS)),
+                "programs still to end",
+                seconds=_SEEN_SECONDS,
+                say=self._say,
+            )
             yield
         finally:
             self._place.component("start", CONTROLLERS)
@@ -123,7 +145,7 @@ class Filling:
             calm = calm + 1 if is_calm else 0
 
     def _controllers(self) -> costs.Process:
-        return self._place.programs()[CONTROLLERS]
+        return self._place.programs((CONTROLLERS,))[CONTROLLERS]
 
     async def _metrics(self) -> str:
         return (await self._api.read("/metrics")).decode()

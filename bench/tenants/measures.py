@@ -18,7 +18,7 @@ from bench.tenants import costs, objects
 from bench.tenants.api_client import ApiClient
 from bench.tenants.filling import Filling
 from bench.tenants.fleet import Fleet, routes_of, until
-from bench.tenants.place import Place, metrics_path
+from bench.tenants.place import API_SERVER, Place, metrics_path
 from tests.unit.relay_operator.relay_counters import RelayCounters
 
 from relay_operator.api.relay_route import Side, fingerprint
@@ -187,7 +187,8 @@ class Measures:
         self._say(f"  changes, idle: {milliseconds(found.changes_idle)}")
 
     async def _rest(self, found: Figures) -> None:
-        operators, programs = self._operators(), self._place.programs()
+        operators = self._operators()
+        api_server = self._place.programs((API_SERVER,))[API_SERVER]
         began = time.monotonic()
         await asyncio.sleep(REST_SECONDS)
         seconds = time.monotonic() - began
@@ -195,7 +196,6 @@ class Measures:
             self._core_percent(one, seconds) for one in (operators[0], operators[-1])
         )
         found.rest_core_percent, found.standby_core_percent = leader, standby
-        api_server = programs["kube-apiserver"]
         found.api_server_core_percent = self._core_percent(api_server, seconds)
         found.api_server_bytes = costs.process(api_server.pid).resident_bytes
         found.resident_bytes, found.standby_resident_bytes = (

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,7 +22,8 @@ from tests.e2e import leaders
 
 _ASKED_SECONDS: Final = 60.0
 CONTROLLERS: Final = "kube-controller-manager"
-PROGRAMS: Final = ("kube-apiserver", "etcd", CONTROLLERS)
+API_SERVER: Final = "kube-apiserver"
+STORING: Final = (API_SERVER, "etcd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +62,25 @@ class Place:
         )
         return [one["metadata"]["name"] for one in found["items"]]
 
-    def programs(self) -> dict[str, costs.Process]:
-        """Returns the processes of the control plane by name."""
+    def programs(self, named: Sequence[str]) -> dict[str, costs.Process]:
+        """Returns processes of the control plane by name."""
         mark = str(self.record.directory)
-        return {name: costs.process(costs.program(name, argument=mark)) for name in PROGRAMS}
+        return {name: costs.process(costs.program(name, argument=mark)) for name in named}
 
     def scale_operators(self, count: int) -> None:
         """Asks for so many operators."""
         self.cluster.kubectl("scale", *leaders.DEPLOYMENT, f"--replicas={count}")
 
+    def runs(self, program: str) -> bool:
+        """Tells whether a program of the control plane runs."""
+        try:
+            costs.program(program, argument=str(self.record.directory))
+        except RuntimeError:
+            return False
+        return True
+
     def component(self, verb: str, name: str) -> None:
-        """Stops or starts a program of the control plane."""
+        """Asks a program of the control plane to stop or to start."""
         _kind("component", verb, self.cluster.name, name)
 
     @contextlib.contextmanager
