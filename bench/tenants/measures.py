@@ -88,6 +88,8 @@ class Figures:
     restart_seconds: float = 0.0
     bad_seconds: list[float] = field(default_factory=list)
     load: float = 0.0
+    missing: list[str] = field(default_factory=list)
+    """What took too long to be measured."""
 
 
 class Measures:
@@ -124,6 +126,7 @@ class Measures:
             try:
                 await measure(found)
             except TimeoutError as error:
+                found.missing.append(name)
                 self._say(f"  {name}: not measured, {error}")
         found.load = os.getloadavg()[2]
         return found
