@@ -1,8 +1,8 @@
 """Finds a canary whose attempts start and do not end. No counter of ended attempts can tell that.
 
 How long an attempt may take follows from how long they take: eight times the mean of the side where they take longer, and twice
-the longest time in which none of several ended, within bounds. A canary of which none has ended yet gets more. Calls may take an
-hour: a Provider's firstByteTimeout allows as much.
+the longest time in which none of several ended, within bounds. A canary of which none has ended yet gets more, and so do calls that
+began together: they are one caller's, and of one kind. Calls may take an hour: a Provider's firstByteTimeout allows as much.
 """
 
 from collections import deque
@@ -18,6 +18,10 @@ FEWEST_ATTEMPTS: Final = 5.0
 LEAST_SECONDS: Final = 12.0
 LEAST_SECONDS_UNKNOWN: Final = 30.0
 """For a canary of which it is not known how long its attempts take, or which is silent for that long as a rule."""
+FEWEST_KNOWN: Final = 8.0
+"""So many calls that ended say how long calls take: that five others all outlast them by chance is rarer than once in a thousand."""
+FEWEST_MOMENTS: Final = 3
+"""Calls that began at fewer moments, those that were under way before taken for one, are of one caller."""
 RESIDENCES: Final = 8.0
 """An attempt is overdue after this many times as long as they usually take."""
 LONGEST_TIMES: Final = 2.0
@@ -57,14 +61,18 @@ class StallWatch:
 
     __slots__ = (
         "_began_at",
+        "_canary_ended",
+        "_canary_left",
         "_canary_pace",
         "_far_marks",
         "_finished_at",
         "_half_ended",
+        "_left",
         "_left_over",
         "_marks",
         "_now",
         "_open_at_finish",
+        "_shows_levels",
         "_stable_cancelled",
         "_stable_ended",
         "_stable_finished",
@@ -72,6 +80,7 @@ class StallWatch:
         "_stable_started",
         "_started",
         "_started_at_finish",
+        "_under_way",
         "known_seconds",
     )
 
@@ -80,10 +89,13 @@ class StallWatch:
         self._far_marks: deque[_Mark] = deque()
         self._canary_pace, self._stable_pace = Pace(), Pace()
         self._started = self._stable_started = self._stable_ended = 0.0
+        self._canary_ended = self._canary_left = 0.0
+        # relays of older images do not say what is under way
+        self._under_way, self._shows_levels = 0.0, False
         # since the canary last finished an attempt, or may have without being seen
         self._now = self._finished_at = 0.0
         self._started_at_finish = self._open_at_finish = 0.0
-        self._stable_finished = self._stable_cancelled = 0.0
+        self._stable_finished = self._stable_cancelled = self._left = 0.0
         # under way before the first tick: of an earlier run, which is not this one's fault
         self._left_over = self._began_at = 0.0
         # so many of stable's have ended once half of those have that were under way then
@@ -98,6 +110,10 @@ class StallWatch:
         self._started += canary.started
         self._stable_started += stable.started
         self._stable_ended += stable.finished + stable.cancelled
+        self._canary_ended += canary.finished
+        self._canary_left += canary.cancelled
+        self._under_way = canary.under_way
+        self._shows_levels |= canary.under_way > 0
         if not self._finished_at:
             self._began_at = now
             self._left_over = canary.under_way
@@ -110,7 +126,9 @@ class StallWatch:
             self._finished_at = now
             self._started_at_finish = self._started
             self._open_at_finish = canary.under_way - self._left_over
-            self._stable_finished = self._stable_cancelled = 0.0
+            self._stable_finished = self._stable_cancelled = self._left = 0.0
+        else:
+            self._left += canary.cancelled
         self._now = max(now, self._now)
         self._stable_finished += stable.finished
         self._stable_cancelled += stable.cancelled
@@ -168,20 +186,49 @@ class StallWatch:
         if now - self._finished_at < LEAST_SECONDS:
             return None
         seconds = self._patience(now)
-        overdue = now - seconds
-        if self._finished_at > overdue:
+        old = self._mark_before(now - seconds)
+        if old is None or self._overdue(old) < FEWEST_ATTEMPTS:
             return None
-        old = next((mark for mark in self._marks_back() if mark.at <= overdue), None)
-        if old is None:
-            return None
-        attempts = self._open_at_finish + max(old.started - self._started_at_finish, 0.0)
+        if seconds < ENOUGH_SECONDS and self._moments(old) < FEWEST_MOMENTS:
+            seconds = ENOUGH_SECONDS
+            old = self._mark_before(now - seconds)
+        attempts = self._overdue(old) if old is not None else 0.0
         if attempts < FEWEST_ATTEMPTS or not self._stable_finishes(attempts):
             return None
         return Stalled(attempts=attempts, seconds=seconds)
 
+    def _mark_before(self, overdue: float) -> _Mark | None:
+        """Returns the last mark before a time; None if an attempt has finished since."""
+        if self._finished_at > overdue:
+            return None
+        return next((mark for mark in self._marks_back() if mark.at <= overdue), None)
+
+    def _overdue(self, old: _Mark) -> float:
+        """Counts the attempts that had begun by a mark and have not finished."""
+        attempts = self._open_at_finish + max(old.started - self._started_at_finish, 0.0)
+        if self._shows_levels:
+            # those of a process that died, or of a pod that is gone, are neither under way nor left
+            attempts = min(attempts, self._under_way - self._left_over + self._left)
+        return attempts
+
+    def _moments(self, until: _Mark) -> int:
+        """Counts the moments at which calls began that are under way, up to a mark."""
+        found = int(self._open_at_finish > 0)
+        after: _Mark | None = None
+        for mark in self._marks_back():
+            if after is not None and after.at <= until.at:
+                found += after.started > max(mark.started, self._started_at_finish)
+            if mark.started <= self._started_at_finish:
+                break
+            after = mark
+        return found
+
     def _patience(self, now: float) -> float:
         """Returns after how long an attempt is overdue."""
         canary, stable = self._canary_pace, self._stable_pace
+        if self._is_nothing_known:
+            # relays end what takes longer than a Provider may, and nobody has to wait for that
+            return ENOUGH_SECONDS if self._canary_left >= FEWEST_ATTEMPTS else MOST_SECONDS
         # few calls end seldom: that none did for some seconds says nothing then
         least = min(max(LEAST_SECONDS, canary.silence(_NATS)), LEAST_SECONDS_UNKNOWN)
         if canary.mean is None:
@@ -191,6 +238,13 @@ class StallWatch:
         longest = max(canary.longest, stable.longest)
         seconds = max(least, RESIDENCES * usual, LONGEST_TIMES * longest)
         return min(seconds, max(ENOUGH_SECONDS, LONG_RESIDENCES * usual), MOST_SECONDS)
+
+    @property
+    def _is_nothing_known(self) -> bool:
+        """Tells whether there is no measure of how long calls of the route take."""
+        means = self._canary_pace.mean, self._stable_pace.mean
+        few = self._canary_ended + self._stable_ended < FEWEST_KNOWN
+        return few and means == (None, None) and self.known_seconds <= 0
 
     def _residence(self, now: float) -> float:
         """Returns how long stable's attempts take: since when as many had started as have ended (Little's ladder)."""

@@ -5,18 +5,21 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
+from typing import Final
 
 from relay_operator.decisions.analysis.increments import Increments, SideIncrements
 
 Seconds = Callable[[Random], float]
 """Draws how long a call takes."""
+JOB_CALLS: Final = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
     """Calls of one side: per second, in batches of so many at once, how long each takes, and when its client leaves.
 
-    From hangs_at on no call ends by itself, also of those that are under way.
+    From hangs_at on no call ends by itself, also of those that are under way. Beside them comes a job now and then: calls that
+    begin at once, at random about every so many seconds, and take long.
     """
 
     per_second: float
@@ -24,6 +27,8 @@ class Lane:
     batch: int = 1
     patience: float = math.inf
     hangs_at: float = math.inf
+    jobs_every: float = math.inf
+    job_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +82,24 @@ class _Counted:
         self._lane, self._rests, self._random = lane, rests, random
         self._ends: list[tuple[float, bool]] = []
         self._next = self._gap()
+        self._next_job = self._pause()
 
     def _gap(self) -> float:
         return self._random.expovariate(self._lane.per_second / self._lane.batch)
 
+    def _pause(self) -> float:
+        every = self._lane.jobs_every
+        return self._random.expovariate(1 / every) if every < math.inf else math.inf
+
     def until(self, at: float) -> SideIncrements:
         started = finished = cancelled = 0
+        while self._next_job <= at:
+            lane = self._lane
+            started += JOB_CALLS
+            ends = self._next_job + lane.job_seconds
+            for _ in range(JOB_CALLS):
+                heapq.heappush(self._ends, (ends + self._random.random(), False))
+            self._next_job += self._pause()
         while self._next <= at:
             if not any(begin <= self._next < end for begin, end in self._rests):
                 for _ in range(self._lane.batch):

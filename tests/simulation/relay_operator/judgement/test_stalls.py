@@ -67,6 +67,17 @@ HEALTHY = (
     ),
     *(alike("10 min each", rate, constant(600.0)) for rate in (0.05, 0.5)),
     alike("heavy tailed, 2 min", 0.5, heavy_tailed(120.0)),
+    *(
+        Case(
+            name=f"chat at {rate:g}/s, and jobs of six calls of {takes:g} s",
+            canary=Lane(per_second=rate, seconds=quick(1.0), jobs_every=1200.0, job_seconds=takes),
+            stable=Lane(
+                per_second=19 * rate, seconds=quick(1.0), jobs_every=120.0, job_seconds=takes
+            ),
+        )
+        for rate in (0.02, 0.1)
+        for takes in (45.0, 90.0, 240.0)
+    ),
     Case(
         name="long calls in batches beside quick ones, 0.5/s",
         canary=Lane(per_second=0.5, seconds=mixed(0.5, 40.0, 0.2), batch=4),

@@ -49,18 +49,63 @@ def test_a_canary_that_is_silent_as_a_rule_may_take_long_for_a_few_calls_at_once
 
 def test_calls_that_never_end_are_found_after_half_a_minute_on_such_a_canary() -> None:
     seldom: list[Call] = [(10.0 * number, 1.5) for number in range(60)]
-    hung: list[Call] = [(601 + number / 10, 1e6) for number in range(5)]
+    hung: list[Call] = [(601 + 2 * number, 1e6) for number in range(5)]
     found = stalled(seldom + hung, STABLE, until=700)
     assert found is not None
-    assert 630 <= found[0] <= 640
+    assert 638 <= found[0] <= 645
 
 
-def test_they_are_found_sooner_where_calls_end_all_the_time() -> None:
-    often: list[Call] = [(number / 2, 1.5) for number in range(1200)]
-    hung: list[Call] = [(601 + number / 2, 1e6) for number in range(200)]
-    found = stalled(often + hung, STABLE, until=700)
+def test_calls_that_began_together_are_of_one_caller_and_may_be_of_a_kind_that_takes_minutes() -> (
+    None
+):
+    seldom: list[Call] = [(10.0 * number, 1.5) for number in range(60)]
+    reasoning: list[Call] = [(601 + number / 10, 240.0) for number in range(8)]
+    assert stalled(seldom + reasoning, STABLE, until=900) is None
+    hung = [(begun, 1e6) for begun, _ in reasoning]
+    found = stalled(seldom + hung, STABLE, until=1000)
     assert found is not None
-    assert 612 <= found[0] <= 622
+    assert 601 + 300 <= found[0] <= 601 + 310
+
+
+@pytest.mark.parametrize("seconds", [45.0, 200.0, 900.0])
+@pytest.mark.parametrize("stable", [[], [(20.0 * number, 0.5) for number in range(3)]])
+def test_long_calls_are_no_stall_where_nothing_says_how_long_calls_take(
+    seconds: float, stable: list[Call]
+) -> None:
+    canary: list[Call] = [(3.0 * number + 1, seconds) for number in range(400)]
+    assert stalled(canary, stable, until=1200) is None
+
+
+def left_at(patience: float, every: float, stable: SideIncrements) -> int:
+    """Returns when calls are found that hang, each left by its client after so many seconds; 0 if they never are."""
+    watch = StallWatch()
+    begun = [every * number for number in range(400)]
+    for now in range(2, 700, 2):
+        canary = SideIncrements(
+            started=sum(now - 2 < at <= now for at in begun),
+            cancelled=sum(now - 2 < at + patience <= now for at in begun),
+            under_way=sum(at <= now < at + patience for at in begun),
+        )
+        tick = Increments(
+            now=1000.0 + now,
+            seconds=2.0,
+            canary=canary,
+            stable=stable,
+            fresh_pods=1,
+            expected_pods=1,
+        )
+        if watch.tick(tick) is not None:
+            return now
+    return 0
+
+
+def test_calls_that_their_clients_leave_are_found_where_nothing_says_how_long_calls_take() -> None:
+    assert 300 <= left_at(10.0, 1.0, SideIncrements()) <= 310
+
+
+def test_hung_calls_are_found_however_soon_their_clients_leave() -> None:
+    quick = SideIncrements(started=4, finished=4, under_way=1)
+    assert 30 <= left_at(5.0, 8.0, quick) <= 80
 
 
 LONG: list[Call] = [(30.0 * number, 600.0) for number in range(150)]

@@ -363,7 +363,9 @@ def test_attempts_that_an_earlier_run_left_under_way_do_not_count_as_stalled() -
     assert looks.see(SideIncrements(started=1, under_way=41)).outcome is not Outcome.BREACHED
     verdict = looks.see(SideIncrements(under_way=41), times=200)
     assert verdict.outcome is not Outcome.BREACHED
-    hung = looks.see(SideIncrements(started=5, under_way=46))
+    for under_way in (43, 45, 46):
+        looks.see(SideIncrements(under_way=under_way - 1), times=2)
+        looks.see(SideIncrements(started=2 - (under_way == 46), under_way=under_way))
     hung = looks.see(SideIncrements(under_way=46), times=60)
     assert found(hung) == (Outcome.BREACHED, Reason.STALLED_CALLS)
     assert hung.message.startswith("6 requests began")
@@ -426,10 +428,12 @@ def test_a_pause_of_several_calls_that_was_seen_before_is_no_stall() -> None:
         assert waiting.outcome is not Outcome.BREACHED
         looks.see(SideIncrements(finished=6), stable=stable)
         looks.see(side(2, under_way=2), stable=stable, times=30)
-    looks.see(SideIncrements(started=6, under_way=6), stable=stable)
-    longer = looks.see(SideIncrements(under_way=6), stable=stable, times=20)
+    for under_way in (2, 4, 6):
+        looks.see(SideIncrements(started=2, under_way=under_way), stable=stable)
+        looks.see(SideIncrements(under_way=under_way), stable=stable, times=2)
+    longer = looks.see(SideIncrements(under_way=6), stable=stable, times=14)
     assert longer.outcome is not Outcome.BREACHED
-    hung = looks.see(SideIncrements(under_way=6), stable=stable, times=10)
+    hung = looks.see(SideIncrements(under_way=6), stable=stable, times=14)
     assert found(hung) == (Outcome.BREACHED, Reason.STALLED_CALLS)
 
 
