@@ -25,12 +25,21 @@ _LEFT: Final = "were left by their callers before they ended"
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Attempts of one side in a tick, for one metric. passed are those that ended well."""
+    """Attempts of one side in a tick, for one metric. passed are those that ended well.
+
+    known are those of the total of which it is known whether they are bad; None where it is of all.
+    """
 
     bad: float
     total: float
     passed: float
 
+    known: float | None = None
+
+    @property
+    def told(self) -> float:
+        """Returns the attempts that figures are told of."""
+        return self.total if self.known is None else self.known
 
 _NOTHING: Final = (0.0, Sample(0.0, 0.0, 0.0), Sample(0.0, 0.0, 0.0))
 
@@ -58,7 +67,7 @@ class Judged:
             stable_total=stable.total,
             stable_is_leaving=stable_is_leaving,
         )
-        self.counts.add(canary.bad, canary.total, stable.bad, stable.total)
+        self.counts.add(canary.bad, canary.told, stable.bad, stable.told)
         kept = math.exp(-max(seconds, 0.0) / _RECENT_SECONDS)
         self.recent = Counts(
             bad=kept * self.recent.bad + canary.bad, total=kept * self.recent.total + canary.total
@@ -82,6 +91,30 @@ class Began:
 
 
 def judged_metrics(objective: Objective) -> list[Judged]:
+class Timed:
+    """The attempts of one side that count for the share that is slow: those that were timed, and those that still may be.
+
+    A slow attempt is counted once its limit has passed, another one when it ends. Where answers stream for long, the slow ones
+    would be all of what was timed at first.
+    """
+
+    __slots__ = ("_owed", "_signal")
+
+    def __init__(self, signal: str) -> None:
+        self._signal = signal
+        self._owed = 0.0
+
+    def sample(self, side: SideIncrements) -> Sample:
+        """Returns a tick's attempts. What ends without having been timed is taken off what began before."""
+        slow, timed = 0.0, 0.0
+        for signal, counts in side.slow.items():
+            if signal == self._signal:
+                slow, timed = counts
+        total = timed + side.started - side.finished - side.cancelled - self._owed
+        self._owed = max(-total, 0.0)
+        return Sample(slow, max(total, 0.0), max(timed - slow, 0.0), known=timed)
+
+
     """Returns a test for each limit that can be broken."""
     found = []
     limit = objective.max_error_percent
@@ -124,14 +157,6 @@ def leaves(increase: float) -> Judged:
     metric = Metric(name="Leaves", did=_LEFT, limit=None, increase=increase)
     test = MetricTest(None, increase=increase, largest_bound=LARGEST_SHARE)
     return Judged(metric, test, Reason.LEFT_MORE)
-
-
-def timed(side: SideIncrements, metric: Metric) -> Sample:
-    slow, timed = 0.0, 0.0
-    for signal, counts in side.slow.items():
-        if signal == metric.name:
-            slow, timed = counts
-    return Sample(slow, timed, max(timed - slow, 0.0))
 
 
 def refused(side: SideIncrements) -> Sample:

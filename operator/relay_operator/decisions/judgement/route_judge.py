@@ -14,13 +14,13 @@ from relay_operator.decisions.judgement.judged import (
     Began,
     Judged,
     Seldom,
+    Timed,
     judged_metrics,
     leaves,
     left,
     refusals,
     refused,
     summed,
-    timed,
 )
 from relay_operator.decisions.judgement.means.token_drift import TokenDrift
 from relay_operator.decisions.judgement.quota import FEWEST, QuotaWatch
@@ -60,7 +60,7 @@ class RouteJudge:
         self.tokens = {"input": TokenDrift(), "output": TokenDrift()}
         self.step = SideIncrements()
         self.stable_step = SideIncrements()
-        self._canary_began, self._stable_began = Began(), Began()
+        self._began = [(_counted(one), _counted(one)) for one in self.judged]
         self._stalled: Stalled | None = None
         # the last verdict, and by how many pods
         self._last: Verdict | None = None
@@ -116,11 +116,8 @@ class RouteJudge:
         self._stalled = self.stall.tick(increments)
         self.quota.tick(seconds, throttled=canary.throttled, ended=canary.finished)
         self.step, self.stable_step = summed(self.step, canary), summed(self.stable_step, stable)
-        of_canary, of_stable = self._canary_began.sample(canary), self._stable_began.sample(stable)
-        for one in self.judged:
-            samples = of_canary, of_stable
-            if one.reason is not Reason.ERROR_RATE:
-                samples = timed(canary, one.metric), timed(stable, one.metric)
+        for one, (of_canary, of_stable) in zip(self.judged, self._began, strict=True):
+            samples = of_canary.sample(canary), of_stable.sample(stable)
             one.take(seconds, *samples, stable_is_leaving=stable_is_leaving)
         for seldom in self._seldom:
             seldom.take(seconds, canary, stable)
@@ -298,3 +295,8 @@ class RouteJudge:
             stable_fails_alone=any(one.test.stable_fails_alone for one in self.judged),
             throttled=self._throttled(),
         )
+
+
+def _counted(one: Judged) -> Began | Timed:
+    """Returns what tells which attempts of a side count for a metric."""
+    return Began() if one.reason is Reason.ERROR_RATE else Timed(one.metric.name)

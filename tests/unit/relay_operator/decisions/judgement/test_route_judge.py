@@ -113,6 +113,54 @@ def test_slow_calls_breach_their_limit() -> None:
 
 def test_a_signal_that_nobody_asked_about_breaches_nothing_and_measures_nothing() -> None:
     other = replace(side(20), slow={"Total": (20.0, 20.0)})
+STREAMS = Objective(
+    window_seconds=600,
+    min_requests=50,
+    latency=(LatencyObjective(signal="FirstToken", quantile=0.99, max_milliseconds=1500),),
+)
+
+
+def test_the_first_slow_calls_among_long_streams_are_no_breach() -> None:
+    """A slow one is counted when its limit has passed, the others when they end."""
+    looks = Looks(STREAMS)
+    stable = side(380, under_way=380 * 40, slow={"FirstToken": (1.9, 380.0)})
+    for second in range(300):
+        slow, ended = second % 10 == 2, 20.0 if second >= 40 else 0.0
+        canary = SideIncrements(
+            started=20,
+            finished=ended,
+            under_way=20.0 * min(second + 1, 40),
+            # of 200 calls one is slow
+            slow={"FirstToken": (float(slow), max(ended, float(slow)))},
+        )
+        assert looks.see(canary, stable=stable).outcome is not Outcome.BREACHED
+    assert found(looks.see(side(20), stable=stable)) == (Outcome.HEALTHY, Reason.HEALTHY)
+
+
+@pytest.mark.parametrize(("share", "seconds"), [(1.0, 8), (0.1, 30)])
+def test_slow_calls_among_long_streams_are_found(share: float, seconds: int) -> None:
+    looks = Looks(STREAMS)
+    stable = side(380, under_way=380 * 40, slow={"FirstToken": (1.9, 380.0)})
+    for second in range(seconds):
+        slow = 20.0 * share if second >= 2 else 0.0
+        canary = SideIncrements(
+            started=20, under_way=20.0 * (second + 1), slow={"FirstToken": (slow, slow)}
+        )
+        verdict = looks.see(canary, stable=stable)
+    assert found(verdict) == (Outcome.BREACHED, Reason.LATENCY)
+
+
+def test_calls_that_end_without_having_been_timed_count_for_no_share_of_slow_ones() -> None:
+    looks = Looks(STREAMS)
+    stable = side(380, slow={"FirstToken": (1.9, 380.0)})
+    canary = SideIncrements(
+        started=100, finished=20, cancelled=80, slow={"FirstToken": (2.0, 20.0)}
+    )
+    verdict = looks.see(canary, stable=stable, times=30)
+    assert found(verdict) == (Outcome.BREACHED, Reason.LATENCY)
+    assert "(10 %, " in verdict.message
+
+
     assert found(Looks(LATENCY).see(other, times=10)) == (
         Outcome.INCONCLUSIVE,
         Reason.TOO_FEW_REQUESTS,
