@@ -8,6 +8,7 @@ from typing import Final
 from relay_operator.decisions.analysis.increments import SideIncrements
 from relay_operator.decisions.analysis.verdict import Objective
 from relay_operator.decisions.judgement.betting import LARGEST_SHARE
+from relay_operator.decisions.judgement.bound import ALONE_NATS, Bound
 from relay_operator.decisions.judgement.metric_test import MetricTest
 from relay_operator.decisions.judgement.rows import Counts, Metric
 from relay_operator.names import Reason
@@ -33,13 +34,13 @@ class Sample:
     bad: float
     total: float
     passed: float
-
     known: float | None = None
 
     @property
     def told(self) -> float:
         """Returns the attempts that figures are told of."""
         return self.total if self.known is None else self.known
+
 
 _NOTHING: Final = (0.0, Sample(0.0, 0.0, 0.0), Sample(0.0, 0.0, 0.0))
 
@@ -90,7 +91,6 @@ class Began:
         return Sample(side.failed, max(total, 0.0), side.answered)
 
 
-def judged_metrics(objective: Objective) -> list[Judged]:
 class Timed:
     """The attempts of one side that count for the share that is slow: those that were timed, and those that still may be.
 
@@ -115,6 +115,7 @@ class Timed:
         return Sample(slow, max(total, 0.0), max(timed - slow, 0.0), known=timed)
 
 
+def judged_metrics(objective: Objective) -> list[Judged]:
     """Returns a test for each limit that can be broken."""
     found = []
     limit = objective.max_error_percent
@@ -166,6 +167,26 @@ def refused(side: SideIncrements) -> Sample:
 
 def left(side: SideIncrements) -> Sample:
     return Sample(side.cancelled, side.finished + side.cancelled, side.finished)
+
+
+def answers_less(bound: Bound, *, asked_percent: int) -> bool:
+    """Tells whether the canary accepts fewer calls than its weight entails, since the trouble of its refusals began.
+
+    Where it does not, what it refuses came on top: a caller that repeats one mistake without end keeps to one side. Half as many is
+    the least that a canary lacks that refuses so many more than stable; the likelihood ratio is that of two Poisson numbers.
+    """
+    share = asked_percent / 100
+    if not 0 < share < 1:
+        return True
+    trouble = bound.trouble
+    accepted = max(trouble.total - trouble.bad, 0.0)
+    entailed = max(trouble.stable_total - trouble.stable_bad, 0.0) * share / (1 - share)
+    if accepted >= entailed / 2:
+        return False
+    nats = entailed - accepted
+    if accepted > 0:
+        nats += accepted * math.log(accepted / entailed)
+    return nats >= ALONE_NATS
 
 
 def both(one: Sample, other: Sample) -> Sample:

@@ -15,6 +15,7 @@ from relay_operator.decisions.judgement.judged import (
     Judged,
     Seldom,
     Timed,
+    answers_less,
     judged_metrics,
     leaves,
     left,
@@ -37,7 +38,7 @@ from relay_operator.decisions.judgement.stall import Stalled, StallWatch
 from relay_operator.names import Reason
 
 REFUSED_LARGE: Final = 0.5
-"""So many more of its calls than stable a canary does not refuse for the mistakes of a few callers."""
+"""So many more of its calls than stable a canary does not refuse for the mistakes of a few callers, if it also accepts fewer."""
 LEFT_LARGE: Final = 0.1
 """So many more of its calls than stable's are not left before they end by chance or habit: callers leave what hangs."""
 _SOME: Final = 3
@@ -157,8 +158,9 @@ class RouteJudge:
                 message = finding(one.metric, bound, one.counts)
                 return self._say(Outcome.BREACHED, one.reason, message)
         large = self.refusals[0]
-        if large.test.convicted is not None:
-            message = finding(large.metric, large.test.convicted, large.counts)
+        bound = large.test.convicted
+        if bound is not None and answers_less(bound, asked_percent=self.share.asked_percent):
+            message = finding(large.metric, bound, large.counts)
             return self._say(Outcome.BREACHED, Reason.REFUSES_MORE, message)
         if self._stalled is not None:
             message = (

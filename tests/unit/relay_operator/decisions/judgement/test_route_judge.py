@@ -48,6 +48,7 @@ class Looks:
         pods: int = 3,
         expected: int = 3,
         tripped: int = 0,
+        percent: int = 0,
     ) -> Verdict:
         """Takes in the same tick so many times; returns the last verdict."""
         for _ in range(times):
@@ -61,7 +62,8 @@ class Looks:
                     fresh_pods=pods,
                     expected_pods=expected,
                     tripped_pods=tripped,
-                )
+                ),
+                asked_percent=percent,
             )
         return verdict
 
@@ -111,8 +113,6 @@ def test_slow_calls_breach_their_limit() -> None:
     assert "took over 500 ms to the first token (50 %, limit 10 %)" in verdict.message
 
 
-def test_a_signal_that_nobody_asked_about_breaches_nothing_and_measures_nothing() -> None:
-    other = replace(side(20), slow={"Total": (20.0, 20.0)})
 STREAMS = Objective(
     window_seconds=600,
     min_requests=50,
@@ -161,6 +161,8 @@ def test_calls_that_end_without_having_been_timed_count_for_no_share_of_slow_one
     assert "(10 %, " in verdict.message
 
 
+def test_a_signal_that_nobody_asked_about_breaches_nothing_and_measures_nothing() -> None:
+    other = replace(side(20), slow={"Total": (20.0, 20.0)})
     assert found(Looks(LATENCY).see(other, times=10)) == (
         Outcome.INCONCLUSIVE,
         Reason.TOO_FEW_REQUESTS,
@@ -222,6 +224,30 @@ def test_mistakes_of_callers_are_compared_with_stable(
     canary: SideIncrements, stable: SideIncrements, outcome: Outcome, reason: Reason
 ) -> None:
     assert found(Looks().see(canary, stable=stable, times=40)) == (outcome, reason)
+
+
+@pytest.mark.parametrize("repeated", [2, 10, 100])
+def test_one_caller_that_repeats_a_mistake_without_end_holds_and_rolls_back_nothing(
+    repeated: int,
+) -> None:
+    looks = Looks()
+    looks.see(side(20), times=60)
+    for _ in range(300):
+        verdict = looks.see(side(20 + 20 * repeated, refused=20 * repeated), percent=5)
+        assert verdict.outcome is not Outcome.BREACHED
+    assert verdict.reason is Reason.REFUSES_MORE
+
+
+@pytest.mark.parametrize("percent", [1, 20, 50, 90])
+def test_a_canary_that_refuses_most_of_what_stable_accepts_is_a_breach_at_every_weight(
+    percent: int,
+) -> None:
+    looks, calls = Looks(), 4.0 * percent
+    stable = side(400 - calls)
+    looks.see(side(calls), stable=stable, percent=percent)
+    refuses = side(calls, refused=0.8 * calls)
+    verdict = looks.see(refuses, stable=stable, percent=percent, times=60)
+    assert found(verdict) == (Outcome.BREACHED, Reason.REFUSES_MORE)
 
 
 def test_a_canary_that_refuses_no_more_calls_than_stable_any_more_goes_on() -> None:
