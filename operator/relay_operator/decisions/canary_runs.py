@@ -250,7 +250,10 @@ class CanaryRuns:
         impossible = self.evidence.impossible(key)
         proven = judged.outcome is Outcome.BREACHED
         found = _no_evidence(impossible) if impossible and not proven else judged
-        run.verdict, run.measured_at, run.is_fresh = found, float(int(now)), True
+        run.verdict, run.measured_at = found, float(int(now))
+        # health of before the operator's start, or of before a gap, says nothing of what happened since
+        run.is_fresh = found.outcome is not Outcome.HEALTHY or judge.has_seen_enough
+        run.tolerated_seconds = self.evidence.longest_seconds
 
     def mark_unmeasurable(self, key: RouteKey, *, message: str, now: float) -> None:
         """Keeps the verdict of a tick without an answer from Prometheus: it holds the weight and never moves it."""

@@ -119,6 +119,11 @@ class Evidence:
         self._schedule = ScrapeSchedule(scrape_seconds=scrape_seconds)
         self._routes: dict[RouteKey, _Followed] = {}
 
+    @property
+    def longest_seconds(self) -> float:
+        """Returns after how long without a scrape it is not known what happened meanwhile."""
+        return self._longest_seconds
+
     def follow(self, subjects: Mapping[RouteKey, Subject]) -> None:
         """Follows these routes and forgets all others. Another upstream on a side begins anew."""
         for key in self._routes.keys() - subjects.keys():

@@ -95,7 +95,8 @@ def _once_proven(state: State, look: Look, plan: Plan) -> Decision:
 
 
 def _step_passed(state: State, look: Look, plan: Plan) -> bool:
-    long_enough = look.now - state.step_started_at >= plan.every_seconds
+    lasted = look.now - look.unseen_seconds - state.step_started_at
+    long_enough = lasted >= plan.every_seconds
     return _is_healthy(look) and long_enough and look.step_requests >= plan.min_requests
 
 
@@ -135,10 +136,10 @@ def _pass_step(state: State, look: Look, plan: Plan) -> Decision:
 
 def _bake(state: State, look: Look, plan: Plan) -> Decision:
     done = state.step_started_at + plan.bake_seconds
-    if look.now >= done and _is_healthy(look) and not look.verdict.throttled:
+    if look.now - look.unseen_seconds >= done and _is_healthy(look) and not look.verdict.throttled:
         return _promote(state, look)
     overdue = _overdue(state, look, plan, since=done)
-    message = f"all traffic is on the canary; it counts as promoted not before {to_text(done)}"
+    message = f"all traffic is on the canary; it counts as promoted not before {to_text(done)}{_longer(look)}"
     return (
         overdue
         or throttled(state, look)
@@ -174,7 +175,7 @@ def _await_evidence(state: State, look: Look, plan: Plan) -> Decision:
     if look.verdict.outcome is Outcome.HEALTHY:
         missing = (
             f"the next step needs {plan.min_requests} canary requests on this one, "
-            f"and comes not before {earliest}"
+            f"and comes not before {earliest}{_longer(look)}"
         )
     weight = min(state.weight_percent + plan.step_percent, plan.percent)
     following = f"{weight} %" if state.weight_percent < plan.percent else "all traffic confirmed"
@@ -184,6 +185,13 @@ def _await_evidence(state: State, look: Look, plan: Plan) -> Decision:
         f"at {state.weight_percent} %: {missing}",
         coming=f"{following} from {earliest}",
         earliest=at,
+    )
+
+
+def _longer(look: Look) -> str:
+    """Says of a step of which some time was not measured that it lasts longer. No figure: a status that is read again stays true."""
+    return (
+        ", and later by the time in which nothing could be measured" if look.unseen_seconds else ""
     )
 
 
@@ -215,7 +223,7 @@ def _still_passed(state: State, look: Look, plan: Plan) -> Decision | None:
 def _overdue(state: State, look: Look, plan: Plan, *, since: float = 0.0) -> Decision | None:
     """Ends the patience with a step that is not passed by its deadline."""
     deadline = max(state.step_started_at, since, look.held_until) + plan.deadline_seconds
-    if look.now < deadline:
+    if look.now - look.unseen_seconds < deadline:
         return None
     what = f"step {state.step_index} was not passed by {to_text(deadline)}"
     if look.verdict.outcome is not Outcome.HEALTHY:

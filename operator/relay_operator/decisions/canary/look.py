@@ -18,7 +18,7 @@ class Look:
     life of the operator: one that is only remembered raises, promotes and ends nothing. probes is what relay pods tell of
     the run's preflight, None before they were asked; shadow is what its shadow copies have shown, None before any. held_until is
     the last moment (seconds since the epoch) at which the run was held by something else than what it has to show: a deadline
-    counts from there. told_passed tells that status has the step as passed. cost is what is known of the canary's cost, None before the
+    counts from there. unseen_seconds is for how long of the step nothing was measured: its least time does not run then. told_passed tells that status has the step as passed. cost is what is known of the canary's cost, None before the
     ledger was asked.
     """
 
@@ -31,5 +31,6 @@ class Look:
     probes: Probes | None = None
     shadow: Shadowed | None = None
     held_until: float = 0.0
+    unseen_seconds: float = 0.0
     told_passed: bool = False
     cost: CostFinding | None = None

@@ -63,6 +63,7 @@ class Run:
     since told_shadow_at. held_until is the last moment at which the run was held by a person, a spec that is not in force, or the
     platform's budget; held_since is when a spec was first seen not to be in force. told_passed names the step that status tells
     to be passed, with what it was passed on. cost is what the ledger's figures say of it, None before it was asked.
+    unseen_seconds is for how long of the step nothing was measured, beyond the tolerated_seconds that go by between looks.
     """
 
     plan: Plan
@@ -92,6 +93,8 @@ class Run:
     held_since: float = math.inf
     told_passed: str = ""
     cost: CostFinding | None = None
+    unseen_seconds: float = 0.0
+    tolerated_seconds: float = 0.0
 
     def look(self, now: float) -> Look:
         """Returns what the run shows now; a restart of the operator begins its waits anew."""
@@ -107,6 +110,7 @@ class Run:
         if unseen or together or alone:
             self.incident_at = now
         self._note_hold(now)
+        self._note_unseen(now)
         return Look(
             verdict=self.verdict,
             now=now,
@@ -117,9 +121,15 @@ class Run:
             probes=self.probes,
             shadow=self.trial.shown if self.trial is not None else None,
             held_until=self.held_until,
+            unseen_seconds=self.unseen_seconds,
             told_passed=self._is_told_passed,
             cost=self.cost,
         )
+
+    def _note_unseen(self, now: float) -> None:
+        seen = self.judge.measured_seconds if self.judge is not None else math.inf
+        lasted = now - self.state.step_started_at
+        self.unseen_seconds = max(lasted - seen - self.tolerated_seconds, 0.0)
 
     @property
     def _is_told_passed(self) -> bool:
@@ -290,9 +300,12 @@ class Run:
         """Returns the tests of the run; under other limits, those that go on have what they had."""
         if self.judge is None or self.judge.objective != objective:
             judge = RouteJudge(objective)
-            memory.restore(
-                judge, self.remembered if self.judge is None else memory.to_text(self.judge)
-            )
+            if self.judge is not None:
+                memory.restore(judge, memory.to_text(self.judge))
+            elif self.remembered:
+                memory.restore(judge, self.remembered)
+                # what status has is as old as that at most
+                judge.measured_seconds += EVIDENCE_SECONDS
             self.judge = judge
         return self.judge
 
@@ -330,6 +343,7 @@ class Run:
         look = Look(
             verdict=self.told,
             now=self.state.step_started_at,
+            unseen_seconds=self.unseen_seconds,
             told_passed=self._is_told_passed,
             cost=self.cost,
         )

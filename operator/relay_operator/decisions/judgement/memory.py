@@ -56,6 +56,7 @@ def to_text(judge: RouteJudge) -> str:
                 float(judge.quota.holds),
             ],
             "pace": [_rounded(judge.stall.known_seconds)],
+            "measured": [_rounded(judge.measured_seconds)],
         },
         separators=(",", ":"),
     )
@@ -70,6 +71,9 @@ def restore(judge: RouteJudge, text: str) -> None:
     steps = [_counts(row, len(_STEP_FIELDS)) for row in _list(found.get("step"))]
     if len(steps) == 2 and steps[0] is not None and steps[1] is not None:
         judge.step, judge.stable_step = _side(steps[0]), _side(steps[1])
+        measured = _counts(found.get("measured"), 1)
+        # an older version did not tell
+        judge.measured_seconds = _LARGEST_COUNT if measured is None else measured[0]
     tests = found.get("tests")
     for one in _all(judge):
         if isinstance(tests, dict):

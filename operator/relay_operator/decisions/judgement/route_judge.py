@@ -41,6 +41,8 @@ REFUSED_LARGE: Final = 0.5
 """So many more of its calls than stable a canary does not refuse for the mistakes of a few callers, if it also accepts fewer."""
 LEFT_LARGE: Final = 0.1
 """So many more of its calls than stable's are not left before they end by chance or habit: callers leave what hangs."""
+FEWEST_SINCE_GAP: Final = 5
+"""After a gap of the measurements, and after the operator's start, a canary that died meanwhile is suspected by so many calls."""
 _SOME: Final = 3
 """One or two bad calls say nothing."""
 
@@ -62,6 +64,9 @@ class RouteJudge:
         self.step = SideIncrements()
         self.stable_step = SideIncrements()
         self._began = [(_counted(one), _counted(one)) for one in self.judged]
+        # of the step, by Prometheus' clock
+        self.measured_seconds = 0.0
+        self._answered_since_gap, self._measured_at = 0.0, 0.0
         self._stalled: Stalled | None = None
         # the last verdict, and by how many pods
         self._last: Verdict | None = None
@@ -72,8 +77,15 @@ class RouteJudge:
         """Returns the canary's attempts since the step began that ended with an answer or by its fault."""
         return self.step.answered + self.step.failed
 
+    @property
+    def has_seen_enough(self) -> bool:
+        """Tells whether enough calls were answered since the last gap of the measurements for health to be news."""
+        fewest = min(FEWEST_SINCE_GAP, self.objective.min_requests)
+        return self._answered_since_gap >= fewest
+
     def begin_step(self) -> None:
         """Begins to count anew what a step needs. The tests go on."""
+        self.measured_seconds = 0.0
         for one in self.tests():
             one.counts = Counts()
             one.test.begin_step()
@@ -98,6 +110,7 @@ class RouteJudge:
     def judge(self, increments: Increments, *, asked_percent: int = 0) -> Verdict:
         """Takes in a tick and judges the canary. asked_percent is its weight, which is told beside what it serves."""
         seen = (increments.fresh_pods, increments.expected_pods, increments.tripped_pods)
+        self._note_measured(increments)
         if self._last is not None and not increments.moved and seen == self._seen:
             # three ticks of four bring nothing
             return self._last
@@ -111,6 +124,14 @@ class RouteJudge:
         )
         self._last = self._verdict(increments)
         return self._last
+
+    def _note_measured(self, increments: Increments) -> None:
+        self.measured_seconds += increments.seconds
+        if increments.seconds <= 0 and increments.now != self._measured_at:
+            # what was counted between this scrape and the one before is not known
+            self._answered_since_gap = 0.0
+        self._measured_at = increments.now
+        self._answered_since_gap += increments.canary.answered + increments.canary.failed
 
     def _take(self, increments: Increments, *, stable_is_leaving: bool) -> None:
         seconds, canary, stable = increments.seconds, increments.canary, increments.stable

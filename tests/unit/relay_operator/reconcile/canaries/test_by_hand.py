@@ -32,6 +32,11 @@ class Scene:
         self.stage.serve(self.manifest, count)
         await self.stage.settle(seconds)
 
+    async def few_calls(self, *, seconds: int) -> None:
+        """Serves five calls in the first of so many seconds, each of which is measured."""
+        for second in range(seconds):
+            await self.calls(0 if second else 5, seconds=1)
+
     async def fail(self) -> None:
         """Lets the canary fail for as long as a verdict takes."""
         await self.stage.fail(self.manifest)
@@ -363,11 +368,11 @@ async def test_a_pause_beyond_the_deadline_of_the_step_rolls_nothing_back() -> N
     scene.life = await scene.stage.operator()
     await scene.stage.settle(5)
     scene.apply(paused=False)
-    await scene.calls(5, seconds=20)
+    await scene.few_calls(seconds=20)
     assert (scene.status["phase"], scene.weight) == ("Progressing", 25)
     assert "held" not in scene.status["step"]
     assert scene.status["step"]["heldUntil"] > scene.status["step"]["startedAt"]
-    await scene.calls(5, seconds=20)
+    await scene.few_calls(seconds=20)
     assert (scene.status["phase"], scene.weight) == ("RolledBack", 0)
     assert "was not passed by" in scene.status["cause"]
     await scene.life.end()
