@@ -42,6 +42,11 @@ class Child:
         self.processors = usage.ru_utime + usage.ru_stime
         return True
 
+    def hurry(self) -> None:
+        """Has it take the processors as all others do, where we may raise it: somebody waits for it."""
+        if self.apart and self.process.returncode is None:
+            _set_niceness(self.process.pid, os.nice(0))
+
     def end(self) -> None:
         """Tells it to end, with all of its group if it has its own, and waits for it."""
         if self.process.returncode is not None:
@@ -76,13 +81,13 @@ def started_apart(
         start_new_session=True,
     )
     if lowest:
-        _lower(process.pid)
+        _set_niceness(process.pid, LOWEST)
     return Child(process, apart=True)
 
 
-def _lower(session: int) -> None:
-    """Has a new session take the processors last. Kernels that group by session compare the groups, not their processes."""
+def _set_niceness(session: int, niceness: int) -> None:
+    """Sets it for a session. Kernels that group by session compare the groups, not their processes."""
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PGRP, session, LOWEST)
+        os.setpriority(os.PRIO_PGRP, session, niceness)
     with contextlib.suppress(OSError):
-        Path(f"/proc/{session}/autogroup").write_text(str(LOWEST))
+        Path(f"/proc/{session}/autogroup").write_text(str(niceness))

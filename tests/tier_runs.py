@@ -239,6 +239,7 @@ class _Session:
         environment = dict(os.environ)
         for need in sorted(run.needs):
             if need in self._early:
+                self._hurry()
                 self._wait(self._early[need])
             environment |= _built(need)
         building = time.monotonic() - began
@@ -252,6 +253,11 @@ class _Session:
             )
         )
         return children[-1].code
+
+    def _hurry(self) -> None:
+        """Raises all that is built early: images wait for the compiled relay, so that one of them alone would wait on."""
+        for child in self._early.values():
+            child.hurry()
 
     def _tested(self, run: Run, environment: Mapping[str, str]) -> list[Child]:
         """Returns the process of the tests, and that of a second try if there was one."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests import coverage_report, second_tries, tier_runs
 from tests.coverage_report import Count
-from tests.tier_processes import LOWEST, started
+from tests.tier_processes import LOWEST, started, started_apart
 from tests.tier_runs import Need, Run, Took, run_all, times
 from tests.tiers import ALL_TESTS, TIERS, chosen_run, full_runs
 
@@ -256,6 +256,19 @@ def test_a_run_beside_leaves_the_processors_to_the_others(
     assert run_all(runs) == 0
     nice = [line for line in capfd.readouterr().out.splitlines() if line.startswith("nice")]
     assert nice == [f"nice {os.nice(0)}", f"nice {LOWEST}"]
+
+
+def test_what_others_wait_for_takes_the_processors_as_they_do() -> None:
+    wait = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
+    child = started_apart(wait, cwd=ROOT, lowest=True)
+    try:
+        assert os.getpriority(os.PRIO_PROCESS, child.process.pid) == LOWEST
+        child.hurry()
+        # none but root may raise what it has lowered
+        niceness = os.nice(0) if os.geteuid() == 0 else LOWEST
+        assert os.getpriority(os.PRIO_PROCESS, child.process.pid) == niceness
+    finally:
+        child.end()
 
 
 def test_what_a_process_and_those_that_it_waited_for_took_of_the_processors_is_known() -> None:
