@@ -17,7 +17,7 @@ from relay_contract.billing.attempt_event import AttemptRecord
 from relay_contract.billing.event_line import event_line
 from relay_contract.billing.token_buckets import TokenBuckets
 from relay_ledger.periods.contracts import Terms
-from relay_ledger.store.attempts.attempt_reading import Asked, AttemptReading
+from relay_ledger.store.attempts.attempt_reading import Asked, AttemptReading, Place
 from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.repricing import Repricing
 
@@ -83,9 +83,9 @@ def test_a_call_is_found_by_the_id_that_its_caller_gave_it(
     assert again == two
 
 
-def test_an_id_is_found_without_a_look_at_every_attempt(books: Books) -> None:
-    book(books, used("one"))
-    lines = event_line(used("one")).decode()
+def fill_with_many(books: Books) -> None:
+    """Adds records of 20,000 attempts, of 30 tenants and 23 days."""
+    line = event_line(used("one")).decode()
     fill(
         books.engine,
         [
@@ -93,11 +93,16 @@ def test_an_id_is_found_without_a_look_at_every_attempt(books: Books) -> None:
                 "tenant_uid": f"uid-{number % 30}",
                 "event_id": f"{number:032x}",
                 "dispatched_at": at("2026-03-05") + number * 100_000_000,
-                "line": lines,
+                "line": line,
             }
             for number in range(20_000)
         ],
     )
+
+
+def test_an_id_is_found_without_a_look_at_every_attempt(books: Books) -> None:
+    book(books, used("one"))
+    fill_with_many(books)
     reading = AttemptReading(books.engine)
     with asked(books.engine) as questions:
         page = reading.page(Asked(event_id=used("one").id), most=10)
@@ -199,6 +204,21 @@ def test_an_attempt_without_an_end_is_in_flight_until_it_is_swept_and_counts_as_
     assert (row["outcome"], row["cost_usd"], row["held_usd"]) == ("ok", "0.000002", "0.00")
 
 
+def test_a_page_is_read_without_the_rest_of_its_month(books: Books) -> None:
+    fill_with_many(books)
+    reading = AttemptReading(books.engine)
+    month = Asked(at("2026-03-01"), at("2026-04-01"))
+    place: Place | None = None
+    for _ in range(3):
+        with asked(books.engine) as questions:
+            page = reading.page(month, most=50, after=place)
+        assert questions.rows_read(books.engine) < 2000
+        assert len(page.attempts) == 50
+        place = page.following
+    assert place is not None
+    assert place[0] == at("2026-03-05") + 149 * 100_000_000
+
+
 def test_many_attempts_come_page_by_page_each_once(
     books: Books, address: str, shell: Shell
 ) -> None:
@@ -224,7 +244,7 @@ def test_many_attempts_come_page_by_page_each_once(
     assert len(set(seen)) == 1200
     code, out, said = shell.run(address, "attempts", *MARCH)
     assert (code, len(out.splitlines())) == (0, 101)
-    assert said == f"relay-ledger: there are more: --after {at('2026-03-05')}-{seen[99]}\n"
+    assert said == f"relay-ledger: there are more: --after {at('2026-03-05')}/uid-a/{seen[99]}\n"
 
 
 def test_a_table_and_a_sheet_obey_nothing_that_a_caller_wrote(

@@ -38,7 +38,7 @@ _FIELDS: Final = {
 }
 """An option that is a field of the record, and the name of that field in a line."""
 _OUTCOMES: Final = (*get_args(AttemptOutcome), IN_FLIGHT, SWEPT)
-_PLACE: Final = re.compile(r"([0-9]{1,18})-([0-9a-f]{32})")
+_PLACE: Final = re.compile(r"([0-9]{1,18})/([0-9A-Za-z_-]{1,96})/([0-9a-f]{32})")
 
 
 class NoSuchAttempt(LookupError):
@@ -89,7 +89,7 @@ def _place(value: str) -> Place:
     found = _PLACE.fullmatch(value)
     if found is None:
         raise not_a_place(value)
-    return int(found[1]), found[2]
+    return int(found[1]), found[2], found[3]
 
 
 def run(options: argparse.Namespace, address: str) -> int:
@@ -126,7 +126,7 @@ def _named(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _write(options: argparse.Namespace, page: Page, asked: Asked) -> None:
-    following = None if page.following is None else "{}-{}".format(*page.following)
+    following = None if page.following is None else "{}/{}/{}".format(*page.following)
     match options.format:
         case "json":
             text = attempts_json(

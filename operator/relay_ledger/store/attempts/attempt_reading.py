@@ -26,8 +26,9 @@ from relay_ledger.store.rows.posting_rows import posting_from
 from relay_ledger.store.tables import EVENTS, IN_FLIGHT, POSTINGS, TALLIES
 
 _AT_ONCE: Final = 500
-Place = tuple[int, str]
-"""Where an attempt stands among all: the time at which it was sent, and its id."""
+Place = tuple[int, str, str]
+"""Where an attempt stands among all: the time at which it was sent, whose it is, and its id. So stands it in the index of times of SQLite,
+which can then stop once a page is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +64,17 @@ class AttemptReading:
 
     def page(self, asked: Asked, *, most: int, after: Place | None = None) -> Page:
         """Returns at most so many attempts that come after a place."""
-        place = (EVENTS.c.dispatched_at, EVENTS.c.event_id)
-        found = select(*place, EVENTS.c.tenant_uid).where(*self._conditions(asked))
+        place = (EVENTS.c.dispatched_at, EVENTS.c.tenant_uid, EVENTS.c.event_id)
+        found = select(*place).where(*self._conditions(asked))
         if after is not None:
             # the index is of times alone
             found = found.where(place[0] >= after[0], tuple_(*place) > tuple_(*after))
         # both records of an attempt may answer
-        found = found.group_by(*place, EVENTS.c.tenant_uid).order_by(*place).limit(most + 1)
+        found = found.group_by(*place).order_by(*place).limit(most + 1)
         with reading(self._engine) as connection:
             keys = [(int(row[0]), str(row[1]), str(row[2])) for row in connection.execute(found)]
             attempts = _attempts(connection, keys[:most])
-        following = keys[most - 1][:2] if len(keys) > most else None
+        following = keys[most - 1] if len(keys) > most else None
         return Page(tuple(attempts), following)
 
     def _conditions(self, asked: Asked) -> list[ColumnElement[bool]]:
@@ -152,8 +153,8 @@ def _is_unpriced(asked: Asked) -> ColumnElement[bool]:
     return tuple_(EVENTS.c.tenant_uid, EVENTS.c.event_id).in_(found)
 
 
-def _attempts(connection: Connection, keys: Sequence[tuple[int, str, str]]) -> list[BookedAttempt]:
-    """Returns the attempts in the order of their keys: time, id and tenant."""
+def _attempts(connection: Connection, keys: Sequence[Place]) -> list[BookedAttempt]:
+    """Returns the attempts at these places, in their order."""
     found: list[BookedAttempt] = []
     for first in range(0, len(keys), _AT_ONCE):
         some = keys[first : first + _AT_ONCE]
@@ -166,7 +167,7 @@ def _attempts(connection: Connection, keys: Sequence[tuple[int, str, str]]) -> l
         )
         for row in rows:
             postings.setdefault(row.event_id, []).append(posting_from(row))
-        for _, event_id, _ in some:
+        for _, _, event_id in some:
             phases = lines[event_id]
             record = read_event((phases.get("closed") or phases["opened"]).encode())
             posted = tuple(postings.get(event_id, ()))
@@ -174,9 +175,9 @@ def _attempts(connection: Connection, keys: Sequence[tuple[int, str, str]]) -> l
     return found
 
 
-def _among(table: Any, keys: Sequence[tuple[int, str, str]]) -> tuple[ColumnElement[bool], ...]:
+def _among(table: Any, keys: Sequence[Place]) -> tuple[ColumnElement[bool], ...]:
     """Returns the conditions for rows of these attempts; the times let PostgreSQL look into few partitions."""
-    times, ids, tenants = zip(*keys, strict=True)
+    times, tenants, ids = zip(*keys, strict=True)
     return (
         table.c.tenant_uid.in_(sorted(set(tenants))),
         table.c.event_id.in_(ids),
