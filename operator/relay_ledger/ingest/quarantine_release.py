@@ -2,14 +2,14 @@
 
 from typing import Final
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError
 
 from relay_contract.billing.event_line import UnreadableEvent, line_digest, versioned_object
 from relay_ledger.ingest.batch_lines import ATTEMPTS, TOOL_CALLS, Window
 from relay_ledger.periods.zones import utc_text
 from relay_ledger.reports.quarantine import KeptLine
-from relay_ledger.store.attempts.quarantined_lines import QuarantinedLines
+from relay_ledger.store.attempts.quarantined_lines import finish_in
 from relay_ledger.store.batch_booking import Receipt
 from relay_ledger.store.ledger import Ledger
 from relay_ledger.store.price_book_store import PriceBookStore
@@ -26,7 +26,6 @@ class QuarantineRelease:
     """Releases lines of any tenant. window is the time of which the ledger still knows what it has booked."""
 
     def __init__(self, engine: Engine, window: Window) -> None:
-        self._lines = QuarantinedLines(engine)
         self._ledger = Ledger(engine)
         self._tool_calls = ToolCallStore(engine)
         self._prices = PriceBookStore(engine)
@@ -35,7 +34,7 @@ class QuarantineRelease:
     def release(self, kept: KeptLine, *, now: int, note: str = "") -> bool:
         """Books a line by the prices of the moment at which it was sent; returns False if its record was booked before.
 
-        A run that is killed half-way has booked it, and the next one finds it booked. Raises NotReleasable.
+        That it is released is kept with what is booked, or neither is. Raises NotReleasable.
         """
         if kept.end is not None:
             raise NotReleasable(f"it is {kept.end} already")
@@ -49,7 +48,7 @@ class QuarantineRelease:
                 "it is not kept as it came: it was longer than a record, or no text; dismiss it"
             )
         try:
-            receipt = self._book(kept, line, now)
+            receipt = self._book(kept, line, now, note)
         except UnreadableEvent as error:
             raise NotReleasable(f"this ledger cannot read it: {error}") from None
         except _UNBOOKABLE as error:
@@ -59,20 +58,28 @@ class QuarantineRelease:
             raise NotReleasable(
                 "its id was booked with another content since: it is kept apart as a conflict too"
             )
-        self._lines.finish(kept, "released", now=now, note=note)
         return bool(receipt.booked)
 
-    def _book(self, kept: KeptLine, line: bytes, now: int) -> Receipt:
+    def _book(self, kept: KeptLine, line: bytes, now: int, note: str) -> Receipt:
         uid = kept.tenant_uid
+
+        def end(connection: Connection, receipt: Receipt) -> None:
+            if receipt.quarantined:
+                return
+            if not finish_in(connection, kept, "released", now=now, note=note):
+                raise NotReleasable("it was released or dismissed meanwhile")
+
         if versioned_object(line).get("kind") == "tool":
             call = TOOL_CALLS.read(line)
             self._check(kept, call.tenant_uid, call.called_at)
             return self._prices.priced(
-                lambda prices: self._tool_calls.book(uid, [call], prices, now=now)
+                lambda prices: self._tool_calls.book(uid, [call], prices, now=now, along=end)
             )
         record = ATTEMPTS.read(line)
         self._check(kept, record.tenant_uid, record.dispatched_at)
-        return self._prices.priced(lambda prices: self._ledger.book(uid, [record], prices, now=now))
+        return self._prices.priced(
+            lambda prices: self._ledger.book(uid, [record], prices, now=now, along=end)
+        )
 
     def _check(self, kept: KeptLine, tenant_uid: str, began_at: int) -> None:
         if tenant_uid != kept.tenant_uid:

@@ -1,6 +1,6 @@
 """The booking of one batch of one tenant, in the transaction that it is given: all of it, or nothing."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -73,6 +73,10 @@ class Receipt:
     """Tool calls without a price in this batch, by account."""
     called: Mapping[str, BookedGroup] = field(default_factory=dict)
     """What the tool calls of this batch come to, by server; attempts are those that it carried out."""
+
+
+Along = Callable[[Connection, Receipt], None]
+"""What is done in the transaction of a booking, with its receipt; what it raises takes the booking back."""
 
 
 @dataclass(slots=True)

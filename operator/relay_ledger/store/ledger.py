@@ -21,7 +21,7 @@ from relay_contract.billing.event_line import read_event
 from relay_ledger.booking.attempt_life import Tally
 from relay_ledger.booking.posting import FIGURES
 from relay_ledger.booking.price_book import PriceBook
-from relay_ledger.store.batch_booking import BatchBooking, Receipt
+from relay_ledger.store.batch_booking import Along, BatchBooking, Receipt
 from relay_ledger.store.databases import reading, writing
 from relay_ledger.store.limits.ended_limits import forget_limits
 from relay_ledger.store.partitions import Partitions, first_of, month_of
@@ -67,13 +67,17 @@ class Ledger:
         *,
         now: int,
         refused: Sequence[Quarantined] = (),
+        along: Along | None = None,
     ) -> Receipt:
         """Books a tenant's records at once. When it returns they are on disk; when it raises nothing is booked. Raises OutdatedPrices."""
         if any(record.tenant_uid != tenant_uid for record in records):
             raise ValueError("a batch holds records of one tenant")
         self._partitions.ensure(record.dispatched_at for record in records)
         with booking_by(self._engine, tenant_uid, prices) as connection:
-            return BatchBooking(connection, tenant_uid, now=now).book(records, refused, prices)
+            receipt = BatchBooking(connection, tenant_uid, now=now).book(records, refused, prices)
+            if along is not None:
+                along(connection, receipt)
+        return receipt
 
     def sweep(self, *, sent_before: int, now: int) -> int:
         """Closes attempts in flight that were sent before; returns how many."""

@@ -12,12 +12,16 @@ from sqlalchemy.exc import DBAPIError
 from tests.ledger.conftest import Books
 from tests.ledger.ledger_process import LedgerProcess, token_of
 from tests.ledger.shell import Shell
+from tests.ledger.tool_calls.prices import sell_tools
 from tests.unit.relay_contract.billing.records import closed, tool_call
 
 from relay_contract.billing.attempt_event import AttemptRecord
 from relay_contract.billing.event_line import event_line, line_digest
 from relay_contract.billing.tool_call import tool_call_line
 from relay_ledger.ingest.batch_lines import ATTEMPTS, TOOL_CALLS, Window, read_batch
+from relay_ledger.ingest.quarantine_release import NotReleasable, QuarantineRelease
+from relay_ledger.store.attempts.quarantined_lines import Chosen, QuarantinedLines
+from relay_ledger.store.rows.act_rows import acts
 from relay_ledger.store.rows.quarantine import Quarantined
 from relay_ledger.store.tables import QUARANTINE, QUARANTINE_ENDS
 from relay_ledger.store.tables import TOOL_CALLS as CALLS
@@ -117,6 +121,34 @@ def test_a_release_that_was_killed_before_its_end_was_kept_books_nothing_twice(
     code, out, _ = shell.run(address, "quarantine", "--reason", "late", "--release")
     assert (code, out) == (0, "0 booked, 1 were booked already, 0 stay\n")
     assert (cost(books), listed(shell, address)) == (2_800_000_000, [])
+
+
+@pytest.mark.parametrize("kind", ["attempt", "tool call"])
+def test_a_line_that_is_dismissed_while_it_is_released_is_not_booked(
+    books: Books, kind: str
+) -> None:
+    if kind == "attempt":
+        keep(books, event_line(attempt("late", NOW - 40 * DAY)))
+    else:
+        sell_tools(books)
+        line = tool_call_line(tool_call(called_at=NOW - 40 * DAY))
+        refused = read_batch(line, "uid-a", Window(NOW - DAY, NOW), TOOL_CALLS).refused
+        books.ledger.book("uid-a", [], books.prices, now=NOW, refused=refused)
+    lines = QuarantinedLines(books.engine)
+    # both commands have looked, and one is through first
+    [seen], _ = lines.page(Chosen(), most=10)
+    assert lines.finish(seen, "dismissed", now=NOW + 1)
+    assert not lines.finish(seen, "dismissed", now=NOW + 2)
+    releasing = QuarantineRelease(books.engine, Window(NOW - 400 * DAY, NOW))
+    with pytest.raises(NotReleasable, match="it was released or dismissed meanwhile"):
+        releasing.release(seen, now=NOW + 2)
+    figures = books.ledger.sums("uid-a", start=0, end=2**60)
+    assert not any(figures.values())
+    with books.engine.connect() as connection:
+        assert connection.execute(select(CALLS.c.event_id)).all() == []
+    [ended], _ = lines.page(Chosen(with_ended=True), most=10)
+    assert (ended.end, ended.ended_at) == ("dismissed", NOW + 1)
+    assert [one.done_at for one in acts(books.engine)] == [NOW + 1]
 
 
 def test_a_tool_call_is_released_as_one(books: Books, address: str, shell: Shell) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Engine, select, tuple_
 
 from relay_ledger.reports.quarantine import End, KeptLine, Place
 from relay_ledger.store.databases import insert_into, reading, writing
@@ -58,21 +58,30 @@ class QuarantinedLines:
 
     def finish(self, line: KeptLine, end: End, *, now: int, note: str = "") -> bool:
         """Keeps how the matter of a line ended, and the act; returns False if it has ended already."""
-        row = {
-            "tenant_uid": line.tenant_uid,
-            "digest": line.digest,
-            "reason": line.reason,
-            "ended_at": now,
-            "how": end,
-        }
         with writing(self._engine, line.tenant_uid) as connection:
-            done = connection.execute(
-                insert_into(connection, QUARANTINE_ENDS).on_conflict_do_nothing(), row
-            )
-            if done.rowcount:
-                subject = f"{line.reason} {line.digest}"
-                note_act(connection, Act(now, f"line {end}", line.tenant_uid, subject, note))
-            return bool(done.rowcount)
+            return finish_in(connection, line, end, now=now, note=note)
+
+
+def finish_in(connection: Connection, line: KeptLine, end: End, *, now: int, note: str) -> bool:
+    """Does so in a transaction in which nobody else books for the line's tenant."""
+    row = {
+        "tenant_uid": line.tenant_uid,
+        "digest": line.digest,
+        "reason": line.reason,
+        "ended_at": now,
+        "how": end,
+    }
+    # PostgreSQL's driver tells no number of rows of an INSERT
+    ended = (
+        insert_into(connection, QUARANTINE_ENDS)
+        .on_conflict_do_nothing()
+        .returning(QUARANTINE_ENDS.c.how)
+    )
+    if connection.execute(ended, row).first() is None:
+        return False
+    subject = f"{line.reason} {line.digest}"
+    note_act(connection, Act(now, f"line {end}", line.tenant_uid, subject, note))
+    return True
 
 
 def _conditions(chosen: Chosen) -> list[ColumnElement[bool]]:

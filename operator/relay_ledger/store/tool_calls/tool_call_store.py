@@ -10,7 +10,13 @@ from relay_contract.billing.tool_call import ToolCall, tool_call_line
 from relay_ledger.booking.posting import Posting
 from relay_ledger.booking.price_book import PriceBook
 from relay_ledger.booking.tool_posting import billed_call, tool_posting_of
-from relay_ledger.store.batch_booking import BatchBooking, BookedGroup, Receipt, unpriced_in
+from relay_ledger.store.batch_booking import (
+    Along,
+    BatchBooking,
+    BookedGroup,
+    Receipt,
+    unpriced_in,
+)
 from relay_ledger.store.partitions import Partitions
 from relay_ledger.store.price_book_store import booking_by
 from relay_ledger.store.rows.bulk_insert import insert_rows
@@ -33,6 +39,7 @@ class ToolCallStore:
         *,
         now: int,
         refused: Sequence[Quarantined] = (),
+        along: Along | None = None,
     ) -> Receipt:
         """Books a tenant's calls at once. When it returns they are on disk; when it raises nothing is booked. Raises OutdatedPrices."""
         if any(call.tenant_uid != tenant_uid for call in calls):
@@ -57,14 +64,17 @@ class ToolCallStore:
             pods = {call.id: call.relay for call, _ in fresh}
             BatchBooking(connection, tenant_uid, now=now).add(postings, pods)
             keep_apart(connection, tenant_uid, quarantined, now=now)
-        conflicts = len(quarantined) - len(refused)
-        return Receipt(
-            booked=len(fresh),
-            repeated=len(calls) - len(fresh) - conflicts,
-            quarantined=tuple(quarantined),
-            unpriced_calls=unpriced_in(postings),
-            called=_called(postings),
-        )
+            conflicts = len(quarantined) - len(refused)
+            receipt = Receipt(
+                booked=len(fresh),
+                repeated=len(calls) - len(fresh) - conflicts,
+                quarantined=tuple(quarantined),
+                unpriced_calls=unpriced_in(postings),
+                called=_called(postings),
+            )
+            if along is not None:
+                along(connection, receipt)
+        return receipt
 
 
 def _called(postings: Sequence[Posting]) -> dict[str, BookedGroup]:
