@@ -32,6 +32,7 @@ from relay_contract.billing.budget import (
 from relay_contract.billing.token_buckets import TokenBuckets
 from relay_ledger.booking.price_book import Assignment
 from relay_ledger.budgets.leasing import OutdatedAsk
+from relay_ledger.store.credits import CreditStore
 from relay_ledger.store.databases import open_database, reading
 from relay_ledger.store.ledger import Ledger
 from relay_ledger.store.limits.budget_store import BudgetStore
@@ -284,6 +285,49 @@ def test_credit_is_spent_until_nothing_is_left(books: Books) -> None:
     books.ledger.book("uid-a", attempts(1, tokens=tokens), books.prices, now=NOON)
     (alert,) = store.standings([], now=NOON).alerts
     assert (alert.alert.kind, alert.alert.threshold) == ("credit", 5 * CALL)
+
+
+def test_credit_keeps_no_pod_that_has_long_been_gone_and_what_it_spent_stays_spent(
+    books: Books,
+) -> None:
+    store, day = BudgetStore(books.engine), 24 * HOUR
+    pay(books, "uid-a", 1000 * CALL, NOON)
+    terms = CreditTerms()
+    store.put(TenantBudget(tenant_uid="uid-a", tenant="acme", credit=terms), now=NOON)
+    for number in range(8):
+        gone = Pod(store, f"gone-{number}")
+        gone.ask(NOON + number * HOUR, wanted=20 * CALL)
+        # one call of each is never delivered
+        gone.spent = 4 * CALL
+        gone.ask(NOON + number * HOUR, wanted=20 * CALL)
+        calls = attempts(3, at=NOON + number * HOUR, relay=gone.name)
+        books.ledger.book("uid-a", calls, books.prices, now=NOON + number * HOUR)
+    later = NOON + 36 * day
+    living = Pod(store, "living")
+    living.ask(later, wanted=20 * CALL)
+    living.spent = 5 * CALL
+    living.ask(later, wanted=20 * CALL)
+    books.ledger.book("uid-a", attempts(5, at=later, relay="living"), books.prices, now=later)
+    assert spent_and_pods(books, later) == (8 * 4 * CALL + 5 * CALL, 10)
+    # a record of one of them may still come
+    assert books.ledger.forget_pods(NOON) == 0
+    assert books.ledger.forget_pods(later - 35 * day) == 8
+    # what none of them delivered is on no statement
+    assert spent_and_pods(books, later) == (8 * 3 * CALL + 5 * CALL, 2)
+    assert CreditStore(books.engine).balance("uid-a") == 1000 * CALL - 29 * CALL
+    assert books.ledger.forget_pods(later - 35 * day) == 0
+    # one that comes all the same is spent once
+    late = attempts(4, at=NOON, relay="gone-0")
+    books.ledger.book("uid-a", late, books.prices, now=later)
+    assert spent_and_pods(books, later) == (30 * CALL, 3)
+    assert living.ask(later).base == 5 * CALL
+
+
+def spent_and_pods(books: Books, now: int) -> tuple[int, int]:
+    """Returns what is spent of the credit of uid-a, and of how many pods the ledger knows something."""
+    [credit] = BudgetStore(books.engine).standings(["uid-a"], now=now).standings
+    with reading(books.engine) as connection:
+        return credit.spent, len(connection.execute(select(LIMIT_PODS.c.pod)).all())
 
 
 def test_a_batch_from_before_and_after_the_first_payment_is_on_the_credit_as_far_as_it_is_after(

@@ -23,7 +23,7 @@ from relay_ledger.booking.posting import FIGURES
 from relay_ledger.booking.price_book import PriceBook
 from relay_ledger.store.batch_booking import Along, BatchBooking, Receipt
 from relay_ledger.store.databases import reading, writing
-from relay_ledger.store.limits.ended_limits import forget_limits
+from relay_ledger.store.limits.ended_limits import forget_limits, forget_pods
 from relay_ledger.store.partitions import Partitions, first_of, month_of
 from relay_ledger.store.price_book_store import booking_by
 from relay_ledger.store.rows.quarantine import Quarantined
@@ -96,6 +96,10 @@ class Ledger:
             *self._partitions.drop_before(cutoff),
             *forget_limits(self._engine, before=first_of(month_of(cutoff))),
         ]
+
+    def forget_pods(self, gone_by: int) -> int:
+        """Forgets relay pods that have leased nothing of a credit since, of which no record comes any more; returns how many."""
+        return forget_pods(self._engine, gone_by=gone_by)
 
     def standing(self, tenant_uid: str | None = None) -> Standing:
         """Counts what there is, of one tenant or of all."""

@@ -67,9 +67,12 @@ class Upkeep:
         superseded = await self._desk.in_thread(
             lambda: self._reconciliations.drop_superseded(changing)
         )
+        pods = await self._desk.in_thread(lambda: self._ledger.forget_pods(changing))
         self._retained_at = time.monotonic()
-        if gone or superseded:
-            self._log.event("dropped", tables=gone, superseded_reconciliations=superseded)
+        if gone or superseded or pods:
+            self._log.event(
+                "dropped", tables=gone, superseded_reconciliations=superseded, pods=pods
+            )
 
 
 async def watch_keys(keys: KeyFile, seconds: float, log: LedgerLog) -> None:
