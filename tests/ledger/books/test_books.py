@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event, func, select
 from tests.ledger.conftest import RETAIL, Books
 from tests.ledger.ledger_process import KEY, LedgerProcess, token_of
-from tests.unit.relay_contract.billing.records import NOON, closed
+from tests.unit.relay_contract.billing.records import NOON, closed, tool_call
 
 from relay_contract.billing.ledger_token import read_keys
 from relay_contract.billing.price_book import (
@@ -29,6 +29,7 @@ from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.databases import reading
 from relay_ledger.store.repricing import Repricing
 from relay_ledger.store.tables import BOOKS
+from relay_ledger.store.tool_calls.tool_call_store import ToolCallStore
 
 DAY = 86_400 * 10**6
 BOOK: dict[str, Any] = {
@@ -225,6 +226,43 @@ def test_a_price_of_the_past_changes_nothing_that_is_booked_until_somebody_corre
     Repricing(books.engine, books.prices, start=NOON - DAY, end=NOON + DAY).run(now=NOON + 3 * DAY)
     assert "backDated" not in store_of(books).told()["lists"]["standard"]
     assert spent(books) == "0.0082"
+
+
+def test_prices_of_a_tool_server_that_come_after_its_calls_are_told_until_those_are_corrected(
+    books: Books,
+) -> None:
+    put(books, BOOK)
+    store = ToolCallStore(books.engine)
+    for sent in (NOON, NOON + DAY):
+        call = tool_call(tenant_uid="uid-b", called_at=sent)
+        store.book("uid-b", [call], books.prices, now=sent)
+    # nothing says what they cost, and nothing that they cost anything
+    assert MonthSums(books.engine).unpriced(now=NOON + DAY)["tool_cost"] == {}
+    wrong, right, other = (
+        BOOK
+        | {
+            "lists": BOOK["lists"] + [tool_list(name, prices) for name in servers],
+            "tools": {name: f"tools..{name}" for name in servers},
+        }
+        for servers, prices in ((("erp",), "-1"), (("erp",), "0.003"), (("erp", "wiki"), "0.003"))
+    )
+    assert "backDated" not in put(books, wrong, now=NOON + 2 * DAY)["lists"]["tools..erp"]
+    told = put(books, right, now=NOON + 3 * DAY)["lists"]["tools..erp"]
+    assert told["backDated"] == {"since": 0, "models": ["every server/*"]}
+    # of a server that nobody has called there is nothing to correct
+    lists = put(books, other, now=NOON + 4 * DAY)["lists"]
+    assert ("backDated" in lists["tools..erp"], "backDated" in lists["tools..wiki"]) == (
+        True,
+        False,
+    )
+    found = Repricing(books.engine, books.prices, start=0, end=NOON + 2 * DAY)
+    assert found.run(now=NOON + 5 * DAY)["uid-b"].cost_pico == 2 * 3000 * 10**6
+    assert "backDated" not in store_of(books).told()["lists"]["tools..erp"]
+
+
+def tool_list(server: str, per_call: str) -> dict[str, Any]:
+    prices = [{"tools": ["*"], "perCall": per_call}]
+    return {"name": f"tools..{server}", "currency": "USD", "entries": [], "tools": prices}
 
 
 def test_a_correction_of_another_time_leaves_the_notice_of_a_back_dated_list(books: Books) -> None:

@@ -1,7 +1,7 @@
 """The operator's book in the database: the newest versions stay, and what cannot be used of one leaves what was in force."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final
 
@@ -13,8 +13,8 @@ from relay_ledger.booking.price_book import Assigned, Assignment
 from relay_ledger.periods.contracts import DEFAULT, TermsChange
 from relay_ledger.prices.back_dating import back_dated
 from relay_ledger.prices.price_file import price_list_of
-from relay_ledger.prices.price_list import InvalidPrices
-from relay_ledger.store.books.corrections import uncorrected
+from relay_ledger.prices.price_list import InvalidPrices, PriceList
+from relay_ledger.store.books.corrections import called_lately, uncorrected
 from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.databases import reading
 from relay_ledger.store.price_book_store import (
@@ -99,10 +99,11 @@ class BookStore:
         book = _read(content)
         problems = Problems()
         self._put_terms(book, former, problems, now=now)
+        late = self._late_lists(book, now=now)
         with self._engine.begin() as connection:
             lock_prices(connection)
             for one in book.lists:
-                self._put_list(connection, one, problems, now=now)
+                self._put_list(connection, one, problems, late=late, now=now)
             self._assign(connection, book, former, problems, now=now)
             number = connection.execute(select(func.max(BOOKS.c.number))).scalar() or 0
             row = {
@@ -145,6 +146,16 @@ class BookStore:
         book = _Book.model_validate_json(latest.content)
         return _Former(book, latest.digest, Problems(**json.loads(latest.problems)))
 
+    def _late_lists(self, book: _Book, *, now: int) -> set[str]:
+        """Returns the lists of tool servers that never had prices and of which calls are booked already."""
+        if not book.tools:
+            return set()
+        # nobody books while a book is put, so this is asked before
+        with reading(self._engine) as connection:
+            priced = self._prices.assigned(connection, "tool_cost")
+            new = {server: name for server, name in book.tools.items() if server not in priced}
+            return {new[server] for server in called_lately(connection, new, now=now)}
+
     def _put_terms(self, book: _Book, former: _Former, problems: Problems, *, now: int) -> None:
         """Has a tenant's months and statements be those that the book says from now on; nothing else of its terms changes."""
         changed: dict[str, TermsChange] = {}
@@ -159,8 +170,15 @@ class BookStore:
         problems.tenants |= self._contracts.change_from_now(changed, now=now)
 
     def _put_list(
-        self, connection: Connection, content: dict[str, Any], problems: Problems, *, now: int
+        self,
+        connection: Connection,
+        content: dict[str, Any],
+        problems: Problems,
+        *,
+        late: Container[str],
+        now: int,
     ) -> None:
+        """Puts a list into force. late are the names of lists of what was used before they came."""
         written = json.dumps(content)
         if self._prices.is_written(connection, str(content.get("name")), written):
             # nobody books while a book is put: most lists of one are those of the last, and reading them would take seconds
@@ -171,6 +189,9 @@ class BookStore:
             problems.lists[str(content.get("name"))[:253]] = str(error)[:1000]
             return
         former = self._prices.current(connection, prices.name)
+        if former is None and prices.name in late:
+            # what is booked was free, as nothing said what it costs
+            former = PriceList(prices.name, ())
         number = self._prices.load_in(connection, prices, written, now=now)
         changed = None if former is None or number is None else back_dated(former, prices, now=now)
         if changed is not None:

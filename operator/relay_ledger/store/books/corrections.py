@@ -1,12 +1,13 @@
 """What of back-dated price lists nobody has corrected yet: attempts and tool calls of that time stand in the ledger at the prices of before."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
 from relay_ledger.booking.tool_posting import TOOL_SIDE
 from relay_ledger.store.batch_booking import DAY_MICROSECONDS
+from relay_ledger.store.books.month_sums import told_time
 from relay_ledger.store.tables import BACK_DATED, PRICE_LISTS, REPRICINGS, SUMS, TALLIES
 
 Span = tuple[int, int]
@@ -44,6 +45,23 @@ def uncorrected(connection: Connection) -> Iterator[Uncorrected]:
         missing = left_of((row.since, row.loaded_at), corrected)
         if not corrected or any(_is_used(connection, span) for span in missing):
             yield Uncorrected(row.name, row.since, tuple(row.models.split("\n")))
+
+
+def called_lately(connection: Connection, servers: Collection[str], *, now: int) -> set[str]:
+    """Returns the tool servers of which calls were booked that were sent in the time of which the ledger tells what has no price."""
+    if not servers:
+        return set()
+    start, end = told_time(now)
+    rows = connection.execute(
+        select(SUMS.c.provider)
+        .where(
+            SUMS.c.quarter.between(start, end),
+            SUMS.c.side == TOOL_SIDE,
+            SUMS.c.provider.in_(servers),
+        )
+        .distinct()
+    )
+    return set(rows.scalars())
 
 
 def left_of(whole: Span, taken: Iterable[Span]) -> list[Span]:

@@ -44,10 +44,7 @@ class MonthSums:
 
         Among those of tenants tools stand as SERVER/TOOL; what they cost is an account of its own, by server.
         """
-        month = _month("UTC", now)
-        # with an end as well: SQLite goes by the index of time for a span alone
-        since = min(month.start, now - _TOLD_FOR)
-        told = SUMS.c.quarter.between(since, max(month.end, now + DAY_MICROSECONDS))
+        told = SUMS.c.quarter.between(*told_time(now))
         server_and_tool = case((_IS_TOOL, SUMS.c.provider + "/" + SUMS.c.model), else_=SUMS.c.model)
         cost, charge = SUMS.c.cost_unpriced, SUMS.c.charge_unpriced
         with reading(self._engine) as connection:
@@ -58,6 +55,13 @@ class MonthSums:
                 ),
                 "charge": _named(connection, told, SUMS.c.tenant_uid, server_and_tool, charge),
             }
+
+
+def told_time(now: int) -> tuple[int, int]:
+    """Returns the time of which it is told what has no price: this month of UTC, and the last ten days."""
+    month = _month("UTC", now)
+    # with an end as well: SQLite goes by the index of time for a span alone
+    return min(month.start, now - _TOLD_FOR), max(month.end, now + DAY_MICROSECONDS)
 
 
 def _month(name: str, now: int) -> Period:

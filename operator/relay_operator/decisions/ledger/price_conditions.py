@@ -59,14 +59,16 @@ def without_ledger() -> list[Condition]:
     return not_accepted(Refused(reason=Reason.NO_LEDGER, message=message))
 
 
+_ANY_SERVER: Final = "every server/"
+"""How the ledger names a tool of a list that is of one server."""
 _REFUSED: Final = "Calls for what has no price are refused (spec.billing.onUnpriced)"
 _UNCOUNTED: Final = "Calls for them are served (spec.billing.onUnpriced), and no limit counts them"
 
 
-def of_provider(unpriced: Sequence[str], problem: str, *, is_taken: bool) -> Condition:
-    """Builds the condition of a Provider; problem is what the ledger says of its prices, is_taken tells whether it has them as they are."""
-    if problem:
-        return _refused(problem)
+def of_provider(unpriced: Sequence[str], told: ToldList, *, is_taken: bool) -> Condition:
+    """Builds the condition of a Provider; told is what the ledger says of its prices, is_taken tells whether it has them as they are."""
+    if told.problem:
+        return _refused(told.problem)
     if unpriced:
         return _priced(
             False,
@@ -77,13 +79,13 @@ def of_provider(unpriced: Sequence[str], problem: str, *, is_taken: bool) -> Con
         )
     if not is_taken:
         return _awaiting("its prices")
-    return _priced(True, Reason.PRICED, "every model has a price")
+    return _has_prices("every model has a price", told)
 
 
-def of_tool_server(unpriced: Sequence[str], problem: str, *, is_taken: bool) -> Condition:
+def of_tool_server(unpriced: Sequence[str], told: ToldList, *, is_taken: bool) -> Condition:
     """Builds the condition of a ToolServer with prices; unpriced are tools that were called lately and booked without one."""
-    if problem:
-        return _refused(problem)
+    if told.problem:
+        return _refused(told.problem)
     if unpriced:
         return _priced(
             False,
@@ -93,11 +95,15 @@ def of_tool_server(unpriced: Sequence[str], problem: str, *, is_taken: bool) -> 
         )
     if not is_taken:
         return _awaiting("its prices")
-    return _priced(
-        True,
-        Reason.PRICED,
-        "every tool that was called this month or in the last ten days has a price",
+    return _has_prices(
+        "every tool that was called this month or in the last ten days has a price", told
     )
+
+
+def _has_prices(message: str, told: ToldList) -> Condition:
+    if told.since is None:
+        return _priced(True, Reason.PRICED, message)
+    return _priced(True, Reason.BACK_DATED, f"{message}. {_dated_back([told])}")
 
 
 def _refused(problem: str) -> Condition:
@@ -165,7 +171,7 @@ def named(models: Sequence[str]) -> str:
 
 def _dated_back(dated: Sequence[ToldList]) -> str:
     since = min(one.since or 0 for one in dated)
-    models = sorted({model for one in dated for model in one.models})
+    models = sorted({model.removeprefix(_ANY_SERVER) for one in dated for model in one.models})
     start = timestamps.to_text(since / _MICROSECONDS) if since else "the beginning"
     argument = timestamps.to_text(since / _MICROSECONDS) if since else "1970-01-01"
     return (

@@ -89,7 +89,7 @@ class LedgerNews:
         unpriced |= dict.fromkeys(self.standing.unpriced_costs.get(name, ()))
         own = cost_bytes(name, spec)
         is_taken = self.taken.lists.get(books.cost_list(name), b"") == own
-        found = [price_conditions.of_provider(list(unpriced), told.problem, is_taken=is_taken)]
+        found = [price_conditions.of_provider(list(unpriced), told, is_taken=is_taken)]
         reconciled = self.standing.reconciled
         if reconciled is not None:
             found.append(reconciled_condition.of_provider(name, reconciled.get(name)))
@@ -105,7 +105,7 @@ class LedgerNews:
         return [
             price_conditions.of_tool_server(
                 self.standing.unpriced_tool_costs.get(name, ()),
-                self.standing.lists.get(listed, ToldList()).problem,
+                self.standing.lists.get(listed, ToldList()),
                 is_taken=self.taken.lists.get(listed, b"") == tool_bytes(name, spec),
             )
         ]

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from relay_operator.decisions.ledger.price_conditions import of_tenant
+from relay_operator.decisions.ledger.price_conditions import of_provider, of_tenant, of_tool_server
+from relay_operator.decisions.ledger.standing import ToldList
 
 
 @pytest.mark.parametrize(
@@ -24,3 +25,18 @@ def test_it_says_what_becomes_of_calls_without_a_price(
     found = of_tenant(**usual | lacking, is_refused=is_refused)
     assert found.status == "False"
     assert words in found.message
+
+
+@pytest.mark.parametrize("of", [of_provider, of_tool_server])
+def test_it_says_what_prices_of_a_time_that_has_passed_would_change(of: Any) -> None:
+    told = ToldList(version="v", since=0, models=("every server/read_*",))
+    found = of([], told, is_taken=True)
+    assert (found.status, found.reason) == ("True", "BackDated")
+    assert (
+        "other prices for a time that has passed, since the beginning: read_*. What"
+        in found.message
+    )
+    assert "`relay-ledger prices reprice --from 1970-01-01 --until TIME`" in found.message
+    # what is wrong comes first
+    assert of(["gpt-0"], told, is_taken=True).reason == "Unpriced"
+    assert of([], ToldList(version="v"), is_taken=True).reason == "Priced"
