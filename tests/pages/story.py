@@ -38,6 +38,7 @@ PAGES: Final = (
     "examples/12-gitops/README.md",
     "examples/13-cert-manager/README.md",
     "examples/15-tools/README.md",
+    "examples/16-billing/README.md",
     "docs/metrics.md",
     "docs/alerts.md",
     "docs/webhook.md",

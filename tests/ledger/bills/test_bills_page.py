@@ -1,9 +1,10 @@
-"""The commands of docs/how-to/bills.md, pasted into a shell whose kubectl leads to a ledger on this machine."""
+"""The commands of docs/how-to/bills.md and of the example of billing, pasted into a shell whose kubectl leads to a ledger on this machine."""
 
 import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,13 +12,13 @@ import pytest
 from tests.ledger.bills.usage_report_api import openai_page, openai_usage
 from tests.ledger.conftest import Books
 from tests.ledger.ledger_process import environment
-from tests.pages.blocks import ROOT, Block, blocks_of
+from tests.pages.blocks import ROOT, Block, Fate, blocks_of
 from tests.unit.relay_contract.billing.records import closed
 
 from relay_ledger.periods.contracts import TermsChange
 from relay_ledger.store.contracts import ContractStore
 
-PAGE = "docs/how-to/bills.md"
+PAGES = ("docs/how-to/bills.md", "examples/16-billing/README.md")
 OTHER = """
 name: elsewhere
 currency: USD
@@ -36,11 +37,11 @@ shift
 exec {python} -m relay_ledger "$@"
 """
 OCTOBER = int(datetime(2026, 10, 5, tzinfo=UTC).timestamp())
-BLOCKS = [block for block in blocks_of(PAGE) if block.fate is not None]
+BLOCKS = [block for page in PAGES for block in blocks_of(page) if block.fate is Fate.ELSEWHERE]
 
 
-def test_the_page_has_blocks() -> None:
-    assert len(BLOCKS) == 8
+def test_the_pages_have_blocks() -> None:
+    assert Counter(block.page for block in BLOCKS) == dict(zip(PAGES, (8, 2), strict=True))
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.place)

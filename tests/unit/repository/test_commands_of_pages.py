@@ -59,7 +59,7 @@ def applied(block: Block) -> set[Path]:
 def test_every_file_of_the_examples_is_applied_by_the_story() -> None:
     given = {path for block in of(Fate.CLUSTER) for path in applied(block)}
     files = list((ROOT / "examples").rglob("*.yaml"))
-    assert len({file.relative_to(ROOT).parts[1] for file in files}) == 15
+    assert len({file.relative_to(ROOT).parts[1] for file in files}) == 16
     assert [file for file in files if not {file, file.parent} & given] == []
 
 

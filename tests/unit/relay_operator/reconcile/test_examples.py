@@ -11,10 +11,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.relay_operator.operator_stage import Stage
-from tests.unit.relay_operator.virtual_time import VirtualTimeLoop
+from tests.unit.relay_operator.reconcile.ledger.test_budget_push import BudgetsOnSqlite
+from tests.unit.relay_operator.reconcile.ledger.test_price_push import condition, stage_with
+from tests.unit.relay_operator.virtual_time import VirtualTimeLoop, in_virtual_time
 
+from relay_contract.billing.token_buckets import BilledUnits, TokenBuckets
 from relay_ledger.prices.price_file import price_list_of
-from relay_ledger.prices.pricing import Priced
+from relay_ledger.prices.pricing import Priced, Use, price_of
 from relay_ledger.prices.tool_pricing import ToolUse, price_of_call
 from relay_operator.errors import ApiServerRefused
 from relay_operator.manifests.ledger import books
@@ -57,9 +60,11 @@ def applied(stage: Stage, manifests: list[Manifest]) -> list[str]:
     return refused
 
 
-async def become_ready(manifests: list[Manifest]) -> dict[str, tuple[str, str]]:
+async def become_ready(
+    manifests: list[Manifest], stage: Stage | None = None
+) -> dict[str, tuple[str, str]]:
     """Applies the objects again and again until the API server takes them all; returns what is not Ready then."""
-    stage = Stage()
+    stage = stage or Stage()
     stage.tool_lists.tools["erp"] = [{"name": "read_invoice"}]
     life = await stage.operator()
     for _ in range(5):
@@ -162,6 +167,52 @@ def test_the_example_with_tools_is_the_first_tenant_with_grants_of_the_server_be
         # whatever the tenant may call has a price
         for tool in ("read_invoice", "list_orders"):
             assert isinstance(price_of_call(ToolUse("erp", tool, 0), listed), Priced)
+
+
+def test_the_example_with_billing_is_the_first_tenant_with_prices_of_all_that_it_may_call() -> None:
+    [first] = objects(f"{FIRST}/tenant.yaml")
+    [billed] = objects("16-billing/tenant.yaml")
+    [prices] = objects("16-billing/price-list.yaml")
+    billing = billed["spec"].pop("billing")
+    assert billed == first
+    assert billing["priceList"] == prices["metadata"]["name"]
+    charged = price_list_of(
+        books.charge_prices("standard", prices["spec"], billing["markupPercent"])
+    )
+    for known, provider in zip(
+        objects(f"{FIRST}/providers.yaml"), objects("16-billing/providers.yaml"), strict=True
+    ):
+        for one in (known, provider):
+            for model in one["spec"]["models"]:
+                assert model.pop("prices", None) or model.pop("inputPrice") + model.pop(
+                    "outputPrice"
+                )
+        assert provider == known
+    for provider in objects("16-billing/providers.yaml"):
+        name = provider["metadata"]["name"]
+        costs = price_list_of(books.cost_prices(name, provider["spec"]))
+        for at in (0, 2**60):
+            use = Use(
+                name, "gpt-4.1", at, TokenBuckets(input=3, cache_read=2, output=5), BilledUnits()
+            )
+            cost, charge = price_of(use, costs), price_of(use, charged)
+            assert isinstance(cost, Priced)
+            assert isinstance(charge, Priced)
+            # the platform earns something on every call, at any time
+            assert cost.pico < charge.pico
+
+
+@in_virtual_time
+async def test_the_example_with_billing_becomes_ready_with_a_ledger(tmp_path: Path) -> None:
+    stage, ledger = stage_with(tmp_path)
+    stage.budgets = BudgetsOnSqlite(ledger)
+    assert await become_ready(objects(FIRST, "16-billing"), stage) == {}
+    for kind, name, type_ in (
+        ("PriceList", "standard", "Ready"),
+        ("Provider", "holysheep", "Priced"),
+        ("Tenant", "finance", "Priced"),
+    ):
+        assert condition(stage, kind, name, type_)["status"] == "True"
 
 
 def test_every_example_is_applied_by_a_command_of_its_page() -> None:
