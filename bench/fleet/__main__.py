@@ -31,6 +31,7 @@ CANARIES: Final = min(100, SIZE // max(1, ROUNDS))
 PERIOD_SECONDS: Final = 1.11
 """Of scrapes: no multiple of a tick, so that rounds differ in where a sample falls between ticks."""
 SCRAPE_SECONDS: Final = 30.0
+_PAGES: Final = 20
 _SETTLE_SECONDS: Final = 20.0
 _INSIDE: Final = "FLEET_INSIDE"
 _NETWORK: Final = (
@@ -103,8 +104,9 @@ def _leading(home: Path) -> Operator:
 
 def _rest(leader: Operator, standby: Operator) -> None:
     until("a standby that has listed", lambda: _is_idle(standby))
+    _pages(leader)
     # as pages of metrics are read in a cluster
-    before, began, scraped = (leader.taken(), standby.taken()), time.monotonic(), 0.0
+    former, began, scraped = (leader.taken(), standby.taken()), time.monotonic(), 0.0
     while time.monotonic() - began < REST_SECONDS:
         if time.monotonic() - scraped >= SCRAPE_SECONDS:
             scraped = time.monotonic()
@@ -112,11 +114,21 @@ def _rest(leader: Operator, standby: Operator) -> None:
             standby.scrape()
         time.sleep(1)
     passed = time.monotonic() - began
-    for name, one, former in zip(("leader", "standby"), (leader, standby), before, strict=True):
-        percent = 100 * (one.taken().cpu_seconds - former.cpu_seconds) / passed
+    for name, one, then in zip(("leader", "standby"), (leader, standby), former, strict=True):
+        percent = 100 * (one.taken().cpu_seconds - then.cpu_seconds) / passed
         _say(
             f"{name} at rest: {percent:.2f} % of a core, {one.taken().resident_bytes / 2**20:.0f} MiB"
         )
+
+
+def _pages(leader: Operator) -> None:
+    # the first after a start writes every line
+    leader.scrape()
+    before = leader.taken().cpu_seconds
+    for _ in range(_PAGES):
+        leader.scrape()
+    each = 1000 * (leader.taken().cpu_seconds - before) / _PAGES
+    _say(f"a page of metrics and a list of relays: {each:.0f} ms of CPU")
 
 
 def _profile(*operators: Operator) -> None:
