@@ -6,6 +6,8 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 Manifest = dict[str, Any]
 
 _WINDOW_BYTES = 32 * 1024
@@ -58,5 +60,9 @@ class Packer:
 
 def digest(manifest: Manifest) -> bytes:
     """Identifies what a manifest says, in whatever order."""
-    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+    try:
+        text = orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        # of integers it knows 64 bits
+        text = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
+    return hashlib.blake2b(text, digest_size=16).digest()

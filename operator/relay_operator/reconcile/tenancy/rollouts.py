@@ -77,7 +77,7 @@ class Rollouts:
             cause = changes.cause_of(change, rollout)
             own = own or (rollout.note.own if rollout is not None else "")
             self._wake_others(name)
-            return self._given(spec, template, own, cause)
+            return self._given(spec, template, wanted, own, cause)
         judgement = waves.judge(changes.facts_before(rollout))
         if self._may_begin(name, wanted, judgement):
             self._leave_line(name)
@@ -85,8 +85,8 @@ class Rollouts:
             if cause is Cause.PLATFORM:
                 self._begun[name] = wanted
             self._wake_others(name)
-            return self._given(spec, template, own, cause)
-        return await self._kept(spec, template, own)
+            return self._given(spec, template, wanted, own, cause)
+        return await self._kept(spec, template, wanted, own)
 
     def _may_begin(self, name: str, wanted: str, judgement: Judgement) -> bool:
         if self._begun.get(name) == wanted:
@@ -207,13 +207,17 @@ class Rollouts:
         for one in sorted(tenants):
             self._queue.add(Key("Tenant", "", one), reset_backoff=False)
 
-    def _given(self, spec: Tenant, template: Manifest, own: str, cause: Cause) -> Manifest:
-        self._given_last[spec.metadata.name] = deployments.identify(template)
+    def _given(
+        self, spec: Tenant, template: Manifest, identity: str, own: str, cause: Cause
+    ) -> Manifest:
+        self._given_last[spec.metadata.name] = identity
         note = self._notes.sign(spec.metadata.uid, deployments.note_text(own, template))
         annotations = {names.ANNOTATION_TEMPLATE: note, names.ANNOTATION_ROLLED_BY: cause.value}
         return workload.deployment(spec, self._platform, template=template, notes=annotations)
 
-    async def _kept(self, spec: Tenant, wanted: Manifest, own: str) -> Manifest | None:
+    async def _kept(
+        self, spec: Tenant, wanted: Manifest, identity: str, own: str
+    ) -> Manifest | None:
         """Returns the Deployment with the template that it was given last, so that what others do to it is undone."""
         name, space = spec.metadata.name, names.tenant_namespace(spec.metadata.name)
         rollout = self._watched_state.rollouts[space]
@@ -223,11 +227,11 @@ class Rollouts:
             held = self._read(spec, live)
             if held.is_foreign:
                 self._leave_line(name)
-                return self._given(spec, wanted, own, Cause.TENANT)
+                return self._given(spec, wanted, identity, own, Cause.TENANT)
             self._held[name] = held
         if held.template is None:
             return None
-        return self._given(spec, held.template, rollout.note.own, rollout.cause)
+        return self._given(spec, held.template, held.identity, rollout.note.own, rollout.cause)
 
     def _read(self, spec: Tenant, live: Manifest | None) -> _Held:
         """Reads what a Deployment was given; it is foreign where somebody else has had a hand in it, or where it is gone."""
