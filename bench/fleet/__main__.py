@@ -2,7 +2,7 @@
 their weight while a new leader looks at all of it. No cluster: the operators are processes over an API server in memory.
 
 One tenant is brought up by an operator, the others are copies of it. FLEET_SIZE is how many there are in all, FLEET_REST_SECONDS how
-long rest is measured, FLEET_ROUNDS how often canaries turn bad, FLEET_PROFILE a file for where the processor time of both at rest goes. Processor time is exact on a machine with other work; times are
+long rest is measured, FLEET_ROUNDS how often canaries turn bad, FLEET_PROFILE a file for samples of the stacks of both at rest. Processor time is exact on a machine with other work; times are
 not, so that the load is told beside them. It runs in a network namespace of its own, which takes all addresses of pods for its own.
 """
 

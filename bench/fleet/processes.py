@@ -26,24 +26,6 @@ _MODULE: Final = (sys.executable, "-m")
 _OPERATOR_ADDRESS: Final = "10.255.0.1"
 _SECONDS: Final = 600.0
 _LOOK_SECONDS: Final = 0.3
-_OPERATOR: Final = """
-import cProfile, os, signal, socket, sys, time
-name = sys.argv.pop()
-socket.gethostname = lambda: name
-profile = cProfile.Profile(time.process_time)
-
-def begin_or_end(*_):
-    if not getattr(begin_or_end, "begun", False):
-        begin_or_end.begun = True
-        profile.enable()
-        return
-    profile.disable()
-    profile.dump_stats(f"{os.environ['FLEET_PROFILE']}.{name}")
-
-signal.signal(signal.SIGUSR2, begin_or_end)
-from relay_operator.main import main
-main()
-"""
 
 
 def ask(url: str, body: Any = None, *, method: str | None = None) -> Any:
@@ -96,7 +78,7 @@ class Operator:
             "OPERATOR_PROMETHEUS_SCRAPE_SECONDS": "1",
             "OPERATOR_POD_IPS": _OPERATOR_ADDRESS,
         }
-        command = [sys.executable, "-c", _OPERATOR, name]
+        command = [*_MODULE, "bench.fleet.sampled_operator", name]
         with (directory / f"{name}.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, env=environment, stdout=log, stderr=log, cwd=paths.REPOSITORY
