@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from tests.ledger.conftest import Books
+from tests.ledger.conftest import RETAIL, Books
 from tests.ledger.ledger_process import LedgerProcess, operator_token, token_of
 from tests.unit.relay_contract.billing.records import closed
 
@@ -36,6 +36,7 @@ from relay_ledger.store.credits import CreditStore
 from relay_ledger.store.databases import open_database, reading
 from relay_ledger.store.ledger import Ledger
 from relay_ledger.store.limits.budget_store import BudgetStore
+from relay_ledger.store.repricing import Repricing
 from relay_ledger.store.tables import BUDGET_ALERTS, LIMIT_PODS
 
 SECOND = 10**6
@@ -218,6 +219,33 @@ def test_a_price_that_changes_does_not_change_what_was_spent_before(books: Books
     assert Pod(store, "a").ask(NOON + HOUR).base == 13 * CALL
 
 
+def test_what_a_correction_gives_back_can_be_spent_again(books: Books) -> None:
+    store = BudgetStore(books.engine)
+    pay(books, "uid-a", 20 * CALL, NOON)
+    store.put(budget(20 * CALL).model_copy(update={"credit": CreditTerms()}), now=NOON)
+    pod = Pod(store, "a")
+
+    def spent() -> dict[str, int]:
+        found = store.standings(["uid-a"], now=NOON + HOUR).standings
+        return {one.kind: one.spent for one in found}
+
+    def ask() -> dict[str, int]:
+        pod.sequence += 1
+        request = LeaseRequest(pod="a", sequence=pod.sequence, fresh=True)
+        leases = store.lease("uid-a", request, now=NOON + HOUR).leases
+        return {one.kind: one.left + one.allowance - one.base for one in leases}
+
+    ask()
+    books.ledger.book("uid-a", attempts(10), books.prices, now=NOON)
+    assert spent() == {"budget": 10 * CALL, "credit": 10 * CALL}
+    # the list was half as dear then
+    books.store.load(RETAIL.replace("'3'", "'1.5'").replace("'12'", "'6'"), now=2)
+    Repricing(books.engine, books.prices, start=0, end=NOON + HOUR).run(now=NOON + HOUR)
+    assert CreditStore(books.engine).balance("uid-a") == 15 * CALL
+    assert spent() == {"budget": 5 * CALL, "credit": 5 * CALL}
+    assert ask() == {"budget": 15 * CALL, "credit": 15 * CALL}
+
+
 def test_what_pods_had_of_periods_long_ago_goes_and_no_alert_that_nobody_was_told_of(
     books: Books,
 ) -> None:
@@ -372,6 +400,14 @@ def put(serving: LedgerProcess, *tenants: TenantBudget) -> None:
     assert response.status_code == 200, response.text
 
 
+def leased_now(serving: LedgerProcess, pod: str) -> Lease:
+    """Returns what a fresh pod leases of the day that is now; shortly before midnight it leases of the next one too."""
+    leases = lease(serving, LeaseRequest(pod=pod, sequence=1, fresh=True)).leases
+    now = time.time_ns() // 1000
+    (mine,) = (one for one in leases if one.starts_at <= now < one.ends_at)
+    return mine
+
+
 def lease(serving: LedgerProcess, request: LeaseRequest) -> LeaseAnswer:
     body = request.model_dump_json(by_alias=True).encode()
     response = serving.ask("POST", LEASES_PATH, body=body)
@@ -383,7 +419,7 @@ def test_a_relay_leases_by_its_token_and_the_operator_hears_of_alerts(
     serving: LedgerProcess,
 ) -> None:
     put(serving, budget(amount=2 * CALL))
-    (leased,) = lease(serving, LeaseRequest(pod="a", sequence=1, fresh=True)).leases
+    leased = leased_now(serving, "a")
     assert 0 < leased.allowance <= leased.amount == 2 * CALL
     now = time.time_ns() // 1000
     assert serving.send(attempts(2, at=now - 2)).status_code == 200
@@ -448,8 +484,8 @@ def test_a_ledger_that_was_killed_lets_no_lease_end_before_its_pod_could_ask(
     serving: LedgerProcess,
 ) -> None:
     put(serving, budget())
-    (mine,) = lease(serving, LeaseRequest(pod="a", sequence=1, fresh=True)).leases
+    mine = leased_now(serving, "a")
     serving.kill()
     serving.start()
-    (other,) = lease(serving, LeaseRequest(pod="b", sequence=1, fresh=True)).leases
+    other = leased_now(serving, "b")
     assert other.elsewhere == mine.allowance

@@ -23,7 +23,7 @@ class Account:
     """What is known of a pod within one limit. granted, reported and booked only count up from the beginning of the period.
 
     reported is the pod's own word, booked what the ledger has postings of; they are of the same attempts, so that the larger is what
-    it has spent as far as is known.
+    it has spent as far as is known. What a correction gives back is booked of no pod, which reports nothing.
     """
 
     granted: int = 0
@@ -34,8 +34,8 @@ class Account:
 
     @property
     def spent(self) -> int:
-        """Returns what the pod has spent for certain."""
-        return max(self.reported, self.booked)
+        """Returns what the pod has spent for certain; of no pod, where corrections gave something back, it may be less than nothing."""
+        return max(self.reported, self.booked) if self.reported else self.booked
 
     def leased(self, now: int) -> int:
         """Returns what it may still spend."""

@@ -87,7 +87,7 @@ class TenantLimits:
         }
         if not any(row.pod == BEFORE and row.ends_at == limit.ends_at for row in rows):
             of_pods = sum(one.booked for pod, one in accounts.items() if pod != BEFORE)
-            accounts[BEFORE] = Account(booked=max(self._charged(limit) - of_pods, 0))
+            accounts[BEFORE] = Account(booked=self._charged(limit) - of_pods)
             if keep:
                 self.keep(limit, {BEFORE: accounts[BEFORE]})
         return accounts
