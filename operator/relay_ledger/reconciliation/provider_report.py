@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from itertools import pairwise
 from typing import Any, Final, Literal, get_args
 
 from relay_contract.billing.service_tiers import STANDARD, normal_tier
@@ -150,6 +151,7 @@ def read_pages(pages: Iterable[Page], dialect: Dialect) -> ProviderReport:
             of_it = [one for one in read if layer in (one.layers or known)]
             _refuse_cut_off(of_it, layer)
             spans[layer] = frozenset(span for one in of_it for span in one.spans)
+            _refuse_overlaps({span for one in of_it if one.layers for span in one.spans}, layer)
     return ProviderReport(
         tuple(use for one in read for use in one.uses),
         tuple(cost for one in read for cost in one.costs),
@@ -191,6 +193,16 @@ def _refuse_cut_off(pages: Iterable[_Read], layer: Layer) -> None:
         )
 
 
+def _refuse_overlaps(spans: Iterable[Span], layer: Layer) -> None:
+    """Raises UnreadableReport where buckets have a part of their time in common, which would count twice."""
+    for (start, end), (following, _) in pairwise(sorted(spans)):
+        if following < end:
+            raise UnreadableReport(
+                f"buckets of {layer} overlap, from {utc_text(start)} and {utc_text(following)}:"
+                " give those of one width and zone, asked for when they were over"
+            )
+
+
 def _refuse(word: str) -> None:
     raise ValueError(f"{word} is no number")
 
@@ -229,12 +241,16 @@ def _tier(result: Mapping[str, Any]) -> str | None:
 
 
 def _openai(result: Mapping[str, Any]) -> dict[Tokens, int]:
+    """Returns disjoint tokens. input_tokens and output_tokens are documented as those of text, sound stands beside them."""
     cached = _count(result.get("input_cached_tokens") or 0)
+    heard, spoken = (
+        _count(result.get(f"{name}_audio_tokens") or 0) for name in ("input", "output")
+    )
     return {
-        "input": _count(result["input_tokens"]) - cached,
+        "input": _count(_count(result["input_tokens"]) - cached) + heard,
         "cache_read": cached,
         "cache_write": 0,
-        "output": _count(result["output_tokens"]),
+        "output": _count(result["output_tokens"]) + spoken,
     }
 
 
