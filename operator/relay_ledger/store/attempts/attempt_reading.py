@@ -8,7 +8,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
-    Select,
     exists,
     func,
     or_,
@@ -21,6 +20,7 @@ from relay_ledger.booking.posting import Posting
 from relay_ledger.reports.attempts import IN_FLIGHT as STILL_OPEN
 from relay_ledger.reports.attempts import SWEPT, BookedAttempt
 from relay_ledger.store.databases import reading
+from relay_ledger.store.every_tenant import every_tenant
 from relay_ledger.store.rows.line_fields import says
 from relay_ledger.store.rows.posting_rows import posting_from
 from relay_ledger.store.tables import EVENTS, IN_FLIGHT, POSTINGS, TALLIES
@@ -116,17 +116,8 @@ def _has_id(asked: Asked) -> list[ColumnElement[bool]]:
     """Finds an id by the primary key, which begins with the tenant: for each tenant it is a look into the index, not one at every record."""
     conditions: list[ColumnElement[bool]] = [EVENTS.c.event_id == asked.event_id]
     if asked.tenant_uid is None:
-        conditions.append(EVENTS.c.tenant_uid.in_(_every_tenant()))
+        conditions.append(EVENTS.c.tenant_uid.in_(every_tenant(TALLIES)))
     return conditions
-
-
-def _every_tenant() -> Select[tuple[str]]:
-    """Returns whose attempts are counted, each by a look into an index."""
-    uid = TALLIES.c.tenant_uid
-    tenants = select(func.min(uid).label("uid")).cte("tenants", recursive=True)
-    following = select(func.min(uid)).where(uid > tenants.c.uid).scalar_subquery()
-    tenants = tenants.union_all(select(following).where(tenants.c.uid.is_not(None)))
-    return select(tenants.c.uid).where(tenants.c.uid.is_not(None))
 
 
 def _has(phase: str) -> ColumnElement[bool]:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, select
 from relay_ledger.booking.tool_posting import TOOL_SIDE
 from relay_ledger.store.batch_booking import DAY_MICROSECONDS
 from relay_ledger.store.books.month_sums import told_time
+from relay_ledger.store.every_tenant import tenants_in
 from relay_ledger.store.tables import BACK_DATED, PRICE_LISTS, REPRICINGS, SUMS, TALLIES
 
 Span = tuple[int, int]
@@ -52,16 +53,20 @@ def called_lately(connection: Connection, servers: Collection[str], *, now: int)
     if not servers:
         return set()
     start, end = told_time(now)
-    rows = connection.execute(
-        select(SUMS.c.provider)
-        .where(
-            SUMS.c.quarter.between(start, end),
-            SUMS.c.side == TOOL_SIDE,
-            SUMS.c.provider.in_(servers),
+    called: set[str] = set()
+    for uid in tenants_in(connection, SUMS):
+        rows = connection.execute(
+            select(SUMS.c.provider)
+            .where(
+                SUMS.c.tenant_uid == uid,
+                SUMS.c.quarter.between(start, end),
+                SUMS.c.side == TOOL_SIDE,
+                SUMS.c.provider.in_(servers),
+            )
+            .distinct()
         )
-        .distinct()
-    )
-    return set(rows.scalars())
+        called.update(rows.scalars())
+    return called
 
 
 def left_of(whole: Span, taken: Iterable[Span]) -> list[Span]:

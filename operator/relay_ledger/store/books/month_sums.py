@@ -1,41 +1,42 @@
 """What tenants have spent in the month that is now, and what of it has no price."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Engine, case, func, select
+from sqlalchemy import ColumnElement, Engine, Select, func, select
 
 from relay_ledger.booking.tool_posting import TOOL_SIDE
 from relay_ledger.money.amounts import usd_text
 from relay_ledger.periods.months import Period, month_at, month_period
 from relay_ledger.periods.zones import UnknownZone, zone
 from relay_ledger.store.databases import reading
+from relay_ledger.store.every_tenant import tenants_in
 from relay_ledger.store.tables import SUMS
 from relay_ledger.store.usage_reading import DAY_MICROSECONDS
 
 _MOST_NAMES: Final = 20
 """Told of one subject."""
 _TOLD_FOR: Final = 10 * DAY_MICROSECONDS
-_IS_TOOL: Final = SUMS.c.side == TOOL_SIDE
+_UNPRICED: Final = (SUMS.c.cost_unpriced, SUMS.c.charge_unpriced)
 
 
 class MonthSums:
-    """Sums of the current month; of a tenant that of its zone."""
+    """Sums of the current month; of a tenant that of its zone. The operator asks for them each minute."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def spent(self, zones: Mapping[str, str], *, now: int) -> dict[str, dict[str, str]]:
         """Returns by tenant the month and what it owes for it so far, in USD; zones are those of the tenants by UID."""
-        by_month: dict[Period, set[str]] = {}
-        for uid, name in zones.items():
-            by_month.setdefault(_month(name, now), set()).add(uid)
+        months: dict[str, Period] = {}
         found: dict[str, dict[str, str]] = {}
         with reading(self._engine) as connection:
-            for month, uids in by_month.items():
-                charged = _charged(connection, month)
-                for uid in uids:
-                    found[uid] = {"month": month.name, "spent": usd_text(charged.get(uid, 0))}
+            for uid, name in zones.items():
+                month = months.get(name) or months.setdefault(name, _month(name, now))
+                charged = connection.execute(
+                    select(func.sum(SUMS.c.charge_pico)).where(*_of(uid, month.start, month.end))
+                ).scalar()
+                found[uid] = {"month": month.name, "spent": usd_text(int(charged or 0))}
         return found
 
     def unpriced(self, *, now: int) -> dict[str, dict[str, list[str]]]:
@@ -44,23 +45,47 @@ class MonthSums:
 
         Among those of tenants tools stand as SERVER/TOOL; what they cost is an account of its own, by server.
         """
-        told = SUMS.c.quarter.between(*told_time(now))
-        server_and_tool = case((_IS_TOOL, SUMS.c.provider + "/" + SUMS.c.model), else_=SUMS.c.model)
-        cost, charge = SUMS.c.cost_unpriced, SUMS.c.charge_unpriced
+        start, end = told_time(now)
+        missing = _Missing()
         with reading(self._engine) as connection:
-            return {
-                "cost": _named(connection, told, SUMS.c.provider, SUMS.c.model, cost, ~_IS_TOOL),
-                "tool_cost": _named(
-                    connection, told, SUMS.c.provider, SUMS.c.model, cost, _IS_TOOL
-                ),
-                "charge": _named(connection, told, SUMS.c.tenant_uid, server_and_tool, charge),
+            for uid in tenants_in(connection, SUMS):
+                where = _of(uid, start, end)
+                if any(connection.execute(select(*map(func.max, _UNPRICED)).where(*where)).one()):
+                    missing.add(uid, connection.execute(_by_name(where)))
+        return missing.named()
+
+
+class _Missing:
+    """Gathers what has no price, by account and subject."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, dict[str, set[str]]] = {"cost": {}, "tool_cost": {}, "charge": {}}
+
+    def add(self, uid: str, rows: Iterable[Any]) -> None:
+        """Adds what a tenant used, of which so many attempts or calls cost and are charged nobody knows what."""
+        for side, provider, model, cost, charge in rows:
+            is_tool = side == TOOL_SIDE
+            if cost > 0:
+                self._note("tool_cost" if is_tool else "cost", provider, model)
+            if charge > 0:
+                self._note("charge", uid, f"{provider}/{model}" if is_tool else model)
+
+    def named(self) -> dict[str, dict[str, list[str]]]:
+        """Returns the first names of each subject."""
+        return {
+            account: {
+                subject: sorted(found)[:_MOST_NAMES] for subject, found in sorted(subjects.items())
             }
+            for account, subjects in self._found.items()
+        }
+
+    def _note(self, account: str, subject: str, name: str) -> None:
+        self._found[account].setdefault(subject, set()).add(name)
 
 
 def told_time(now: int) -> tuple[int, int]:
     """Returns the time of which it is told what has no price: this month of UTC, and the last ten days."""
     month = _month("UTC", now)
-    # with an end as well: SQLite goes by the index of time for a span alone
     return min(month.start, now - _TOLD_FOR), max(month.end, now + DAY_MICROSECONDS)
 
 
@@ -73,35 +98,11 @@ def _month(name: str, now: int) -> Period:
     return month_period(month_at(now, where), where)
 
 
-def _charged(connection: Connection, month: Period) -> dict[str, int]:
-    rows: Any = connection.execute(
-        select(SUMS.c.tenant_uid, func.sum(SUMS.c.charge_pico))
-        .where(SUMS.c.quarter >= month.start, SUMS.c.quarter < month.end)
-        .group_by(SUMS.c.tenant_uid)
-    )
-    return {uid: int(pico) for uid, pico in rows}
+def _of(uid: str, start: int, end: int) -> tuple[ColumnElement[bool], ...]:
+    """Returns what sums of a tenant and a time are, which lie together: by the index of time each would be looked for by itself."""
+    return SUMS.c.tenant_uid == uid, SUMS.c.quarter >= start, SUMS.c.quarter < end
 
 
-def _named(
-    connection: Connection,
-    told: ColumnElement[bool],
-    subject: ColumnElement[str],
-    used: ColumnElement[str],
-    missing: ColumnElement[int],
-    *where: ColumnElement[bool],
-) -> dict[str, list[str]]:
-    """Returns by subject what was used of it in a time without a price."""
-    columns = (subject.label("subject"), used.label("used"))
-    rows = connection.execute(
-        select(*columns)
-        .where(told, missing != 0, *where)
-        .group_by(*columns)
-        .having(func.sum(missing) > 0)
-        .order_by(*columns)
-    )
-    found: dict[str, list[str]] = {}
-    for name, one in rows:
-        names = found.setdefault(name, [])
-        if len(names) < _MOST_NAMES:
-            names.append(one)
-    return found
+def _by_name(where: Iterable[ColumnElement[bool]]) -> Select[Any]:
+    names = (SUMS.c.side, SUMS.c.provider, SUMS.c.model)
+    return select(*names, *map(func.sum, _UNPRICED)).where(*where).group_by(*names)
