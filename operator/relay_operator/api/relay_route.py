@@ -1,7 +1,10 @@
 """RelayRoute: the provider that a tenant's calls go to, and the canary that they may move to."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any, Literal
+
+from pydantic import ValidationError
 
 from relay_contract.document import Signal
 from relay_operator.api.custom_resource import Part, Resource
@@ -102,6 +105,14 @@ class RelayRouteSpec(Part):
 class RelayRoute(Resource):
     spec: RelayRouteSpec
     status: dict[str, Any] = {}
+
+
+def match_as_written(spec: Any) -> Match | None:
+    """Reads what a route matches from a spec of which other parts cannot be used; None where that cannot be read either."""
+    try:
+        return Match.model_validate(spec.get("match") or {}) if isinstance(spec, Mapping) else None
+    except ValidationError:
+        return None
 
 
 def fingerprint(side: Side, *, provider_uid: str) -> str:

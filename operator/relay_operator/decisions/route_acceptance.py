@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from relay_contract import document
+from relay_operator.api.custom_resource import Metadata
 from relay_operator.api.provider import Provider
-from relay_operator.api.relay_route import RelayRoute, Shadow, Side, fingerprint
+from relay_operator.api.relay_route import Match, RelayRoute, Shadow, Side, fingerprint
 from relay_operator.decisions import brake
 from relay_operator.decisions.analysis.verdict import Verdict
 from relay_operator.decisions.canary.run import Run
@@ -251,32 +252,37 @@ Claim = tuple[str, str]
 """A model and a task; empty stands for any."""
 
 
-def age(route: RelayRoute) -> Age:
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """A route as far as it takes calls from others: since when it is there, and what it matches, each once."""
+
+    age: Age
+    claims: tuple[Claim, ...]
+
+
+def age(metadata: Metadata) -> Age:
     """Returns what orders routes: the older first, and by name within a second."""
-    return str(route.metadata.creation_timestamp), route.metadata.name
+    return str(metadata.creation_timestamp), metadata.name
 
 
-def claims(route: RelayRoute) -> tuple[Claim, ...]:
-    """Returns what a route matches, each once."""
-    match = route.spec.match
+def claimant(metadata: Metadata, match: Match | document.Match) -> Claimant:
     pairs = [(model, task) for model in match.models or ("",) for task in match.tasks or ("",)]
-    return tuple(dict.fromkeys(pairs))
+    return Claimant(age(metadata), tuple(dict.fromkeys(pairs)))
 
 
-def conflicts(routes: Iterable[RelayRoute]) -> dict[str, str]:
+def conflicts(claimants: Mapping[str, Claimant]) -> dict[str, str]:
     """Finds the routes that match what an older one already does: name -> the older route's name.
 
     A route without models or tasks matches everything left over, which is one claim like any other.
     """
     held: dict[Claim, str] = {}
     losers: dict[str, str] = {}
-    for route in sorted(routes, key=age):
-        mine = claims(route)
-        taken = next((held[claim] for claim in mine if claim in held), None)
+    for name, one in sorted(claimants.items(), key=lambda pair: pair[1].age):
+        taken = next((held[claim] for claim in one.claims if claim in held), None)
         if taken is not None:
-            losers[route.metadata.name] = taken
+            losers[name] = taken
             continue
-        held.update(dict.fromkeys(mine, route.metadata.name))
+        held.update(dict.fromkeys(one.claims, name))
     return losers
 
 

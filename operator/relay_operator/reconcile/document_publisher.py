@@ -320,7 +320,9 @@ class DocumentPublisher:
             generation=max(publication.generation, 1),
             epoch=document.epoch if document and asks else 0,
             tool_servers=publication.tools.use.servers,
-            last=self._watched_state.conflicts(publication.base.namespace),
+            last=self._watched_state.outranked(
+                publication.base.namespace, publication.fragments.values()
+            ),
         )
         changed = contents.unpublished.copy()
         contents.note_published()

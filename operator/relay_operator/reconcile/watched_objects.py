@@ -37,13 +37,15 @@ class Invalid:
     """A spec that cannot be used; message names the first field that does not fit, reason is what its conditions have.
 
     spec is what somebody wrote, for the fields that act all the same (decisions/brake.py, decisions/providers/terms.py,
-    decisions/tools/withdrawal.py), and annotations are what somebody asks for, whatever the spec is.
+    decisions/tools/withdrawal.py), and annotations are what somebody asks for, whatever the spec is. created_at is when the object
+    was made, as the API server writes it.
     """
 
     message: str
     spec: Any = None
     reason: Reason = Reason.INVALID_SPEC
     annotations: Mapping[str, str] = field(default_factory=dict)
+    created_at: str | None = None
 
 
 R = TypeVar("R")
@@ -302,7 +304,8 @@ class WatchedObjects(Generic[R]):
             # what its status says of a resource would be older at the next look
             parsed = self._parse({**body, "metadata": metadata, "status": {}})
         except InvalidSpec as error:
-            return Invalid(str(error), body.get("spec"), error.reason, asked)
+            created_at = body["metadata"].get("creationTimestamp")
+            return Invalid(str(error), body.get("spec"), error.reason, asked, created_at)
         return with_equal_parts(parsed) if isinstance(parsed, BaseModel) else parsed
 
 

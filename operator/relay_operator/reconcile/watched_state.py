@@ -3,15 +3,17 @@
 A hint for reconciling, never a reason to delete.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import InitVar, dataclass, field
 from functools import partial
 from typing import Any
 
+from relay_contract import document
 from relay_operator import names
+from relay_operator.api.custom_resource import Metadata
 from relay_operator.api.equal_parts import equal_names
 from relay_operator.api.provider import Provider
-from relay_operator.api.relay_route import RelayRoute
+from relay_operator.api.relay_route import RelayRoute, match_as_written
 from relay_operator.api.shards import Shards
 from relay_operator.api.tenant import Queue, Relay, Tenant, Tools
 from relay_operator.api.tiers import Tiers
@@ -21,6 +23,7 @@ from relay_operator.decisions import brake, conditions, route_acceptance, tenant
 from relay_operator.decisions.relay_pods import load_balancer, troubles
 from relay_operator.decisions.rollouts.changes import is_flying
 from relay_operator.decisions.rollouts.deployments import Rollout, rollout_of
+from relay_operator.decisions.route_acceptance import Claimant
 from relay_operator.manifests import composable, probe_targets
 from relay_operator.manifests.environment import Upstream
 from relay_operator.manifests.tools.tool_use import Offers
@@ -467,17 +470,44 @@ class WatchedState:
         if changed is None:
             known = matches.conflicts.known()
             changed = {*self.routes.names(namespace=namespace), *known}
-        parsed = {name: self.parsed_route(namespace, name) for name in changed}
-        matches.untold = equal_names(matches.untold | matches.conflicts.update(parsed))
+        claimants = {name: self._claimant(namespace, name) for name in changed}
+        matches.untold = equal_names(matches.untold | matches.conflicts.update(claimants))
         matches.revision = revision
         return matches
+
+    def _claimant(self, namespace: str, name: str) -> Claimant | None:
+        """Returns a route as far as it takes calls from others; None where it takes none.
+
+        One whose spec cannot be used goes on serving as it did before, if it ever has.
+        """
+        watched = self.routes.get(name, namespace=namespace)
+        if watched is None or watched.is_being_deleted:
+            return None
+        if not isinstance(watched.resource, Invalid):
+            return route_acceptance.claimant(watched.resource.metadata, watched.resource.spec.match)
+        match = match_as_written(watched.resource.spec)
+        if match is None or not watched.status.get("inForce"):
+            return None
+        return route_acceptance.claimant(_metadata_of(watched), match)
+
+    def outranked(self, namespace: str, in_force: Iterable[document.Route]) -> Collection[str]:
+        """Returns those of the routes in force that match what an older one in force does, whatever their specs ask for by now."""
+        claimants = {}
+        for route in in_force:
+            watched = self.routes.get(route.name, namespace=namespace)
+            if watched is not None:
+                claimants[route.name] = route_acceptance.claimant(
+                    _metadata_of(watched), route.match
+                )
+        return route_acceptance.conflicts(claimants)
 
     def routes_by_age(self, namespace: str) -> tuple[RelayRoute, ...]:
         """Returns the namespace's routes that could be parsed, the oldest first; sorted once for each change of one."""
         revision = self.routes.revision(namespace)
         known = self._by_age.get(namespace)
         if known is None or known[0] != revision:
-            ordered = sorted(self.parsed_routes(namespace).values(), key=route_acceptance.age)
+            routes = self.parsed_routes(namespace).values()
+            ordered = sorted(routes, key=lambda route: route_acceptance.age(route.metadata))
             known = self._by_age[namespace] = revision, tuple(ordered)
         return known[1]
 
@@ -526,6 +556,13 @@ def _is_suspended(tenant: Watched[Tenant]) -> bool:
     """Tells whether the tenant is to make no calls: others have its parts meanwhile."""
     resource = tenant.resource
     return brake.suspends(resource.spec) if isinstance(resource, Invalid) else resource.spec.suspend
+
+
+def _metadata_of(route: Watched[RelayRoute]) -> Metadata:
+    if not isinstance(route.resource, Invalid):
+        return route.resource.metadata
+    created = {"creationTimestamp": route.resource.created_at}
+    return Metadata.model_validate(route.metadata | created)
 
 
 def _is_at_home(tenant: Watched[Tenant]) -> bool:

@@ -4,15 +4,7 @@ import heapq
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from relay_operator.api.relay_route import RelayRoute
-from relay_operator.decisions import route_acceptance
-from relay_operator.decisions.route_acceptance import Age, Claim
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    age: Age
-    claims: tuple[Claim, ...]
+from relay_operator.decisions.route_acceptance import Age, Claim, Claimant
 
 
 @dataclass(slots=True)
@@ -20,7 +12,7 @@ class Conflicts:
     """The routes of one namespace, and what `route_acceptance.conflicts` says of them."""
 
     losers: dict[str, str] = field(default_factory=dict)
-    _entries: dict[str, _Entry] = field(default_factory=dict)
+    _entries: dict[str, Claimant] = field(default_factory=dict)
     _claimants: dict[Claim, set[str]] = field(default_factory=dict)
     _holders: dict[Claim, str] = field(default_factory=dict)
 
@@ -28,16 +20,17 @@ class Conflicts:
         """Returns the routes that were taken in."""
         return tuple(self._entries)
 
-    def update(self, changed: Mapping[str, RelayRoute | None]) -> set[str]:
+    def update(self, changed: Mapping[str, Claimant | None]) -> set[str]:
         """Takes in routes as they are now, None for one that is gone; returns those that lose to another one than before,
         or do not lose any more, or do now.
         """
         before = {name: self.losers.get(name) for name in changed}
         freed = {claim for name in changed for claim in self._withdraw(name)}
         looked_at = [entry for claim in freed for entry in self._claimants_of(claim)]
-        for name, route in changed.items():
-            if route is not None:
-                looked_at.append((self._enter(name, route).age, name))
+        for name, entry in changed.items():
+            if entry is not None:
+                self._enter(name, entry)
+                looked_at.append((entry.age, name))
         for name, older in self._decide_all(looked_at):
             before.setdefault(name, older)
         return {name for name, older in before.items() if self.losers.get(name) != older}
@@ -60,12 +53,10 @@ class Conflicts:
                     if other[0] > age:
                         heapq.heappush(looked_at, other)
 
-    def _enter(self, name: str, route: RelayRoute) -> _Entry:
-        entry = _Entry(route_acceptance.age(route), route_acceptance.claims(route))
+    def _enter(self, name: str, entry: Claimant) -> None:
         self._entries[name] = entry
         for claim in entry.claims:
             self._claimants.setdefault(claim, set()).add(name)
-        return entry
 
     def _withdraw(self, name: str) -> list[Claim]:
         """Takes a route out; returns the claims that it held."""

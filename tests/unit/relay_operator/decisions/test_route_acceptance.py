@@ -14,9 +14,11 @@ from relay_operator.decisions.canary.state import Phase
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.decisions.outcome import Refused, Waiting
 from relay_operator.decisions.route_acceptance import (
+    Claimant,
     Decided,
     Ruling,
     Surroundings,
+    claimant,
     conflicts,
     refusal_of,
     rule,
@@ -100,20 +102,26 @@ def test_a_model_the_provider_lacks_is_refused_with_those_it_has(spec: dict[str,
     assert "it has gpt-4.1" in refusal.message
 
 
+def claimants(*routes: RelayRoute) -> dict[str, Claimant]:
+    return {one.metadata.name: claimant(one.metadata, one.spec.match) for one in routes}
+
+
 def test_of_two_routes_that_match_the_same_calls_the_older_keeps_them() -> None:
     older = a_route("older", match={"models": ["a", "b"]})
     younger = a_route("younger", created="2026-01-02T00:00:00Z", match={"models": ["b"]})
     apart = a_route(
         "apart", created="2026-01-03T00:00:00Z", match={"models": ["b"], "tasks": ["x"]}
     )
-    assert conflicts([younger, apart, older]) == {"younger": "older"}
-    refusal = the_refusal(younger, replace(AROUND, conflicts=conflicts((younger, apart, older))))
+    assert conflicts(claimants(younger, apart, older)) == {"younger": "older"}
+    refusal = the_refusal(
+        younger, replace(AROUND, conflicts=conflicts(claimants(younger, apart, older)))
+    )
     assert refusal.reason is Reason.CONFLICTED
     assert refusal.message.startswith("route older already matches the same calls")
 
 
 def test_two_routes_for_everything_are_one_claim() -> None:
-    assert conflicts([a_route("a"), a_route("b")]) == {"b": "a"}
+    assert conflicts(claimants(a_route("a"), a_route("b"))) == {"b": "a"}
 
 
 def test_a_refused_route_leaves_in_force_what_is() -> None:

@@ -148,6 +148,66 @@ async def test_an_older_route_takes_what_it_begins_to_match_from_a_younger_one_i
     await life.end()
 
 
+UNUSABLE: dict[str, Any] = {"canary": {"provider": "new", "percent": "much"}}
+
+
+@pytest.mark.parametrize(("older", "younger"), [("alpha", "zeta"), ("zeta", "alpha")])
+@pytest.mark.parametrize("is_first", [True, False])
+@in_virtual_time
+async def test_an_older_route_keeps_its_calls_while_its_spec_cannot_be_used(
+    older: str, younger: str, is_first: bool
+) -> None:
+    stage, life = await a_stage()
+    stage.route(older)
+    await stage.settle()
+    for name, spec in ((older, UNUSABLE), (younger, {}))[:: 1 if is_first else -1]:
+        stage.route(name, **spec)
+        await stage.settle()
+    for _ in range(2):
+        assert condition(stage, "Accepted", older) == ("False", Reason.INVALID_SPEC)
+        assert condition(stage, "Accepted", younger) == ("False", Reason.CONFLICTED)
+        assert served(stage) == [older]
+        await life.end()
+        life = await stage.operator()
+        await stage.settle()
+    assert life.changes == []
+    stage.server.remove("RelayRoute", older, namespace=SPACE)
+    await stage.settle()
+    assert condition(stage, "Accepted", younger) == ("True", Reason.ACCEPTED)
+    assert served(stage) == [younger]
+    await life.end()
+
+
+@pytest.mark.parametrize(("older", "younger"), [("alpha", "zeta"), ("zeta", "alpha")])
+@pytest.mark.parametrize("spec", [UNUSABLE, {"stable": {"provider": "nobody"}}])
+@in_virtual_time
+async def test_calls_that_two_routes_in_force_match_are_the_olders_whatever_its_spec_asks_for(
+    older: str, younger: str, spec: dict[str, Any]
+) -> None:
+    stage, life = await a_stage()
+    stage.route(older, match={"models": ["gpt-4.1"]})
+    await stage.settle()
+    # not in force, so relays have the older one with what it matched before
+    stage.route(older, match={"models": ["o3"]}, **spec)
+    await stage.settle()
+    stage.route(younger, match={"models": ["gpt-4.1"]})
+    await stage.settle()
+    assert served(stage)[0] == older
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_route_that_was_never_in_force_and_cannot_be_used_keeps_no_other_out() -> None:
+    stage, life = await a_stage()
+    stage.route("older", **UNUSABLE)
+    await stage.settle()
+    stage.route("younger")
+    await stage.settle()
+    assert condition(stage, "Accepted", "younger") == ("True", Reason.ACCEPTED)
+    assert served(stage) == ["younger"]
+    await life.end()
+
+
 @in_virtual_time
 async def test_a_canary_starts_only_when_every_pod_holds_its_key() -> None:
     stage, life = await a_stage()

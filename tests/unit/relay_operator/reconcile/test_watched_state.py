@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.unit.relay_operator.discovered import discovered
 
 from relay_operator import names
-from relay_operator.decisions.route_acceptance import conflicts
+from relay_operator.decisions.route_acceptance import claimant, conflicts
 from relay_operator.manifests.environment import Upstream
 from relay_operator.reconcile.watched_objects import Invalid
 from relay_operator.reconcile.watched_state import WatchedState
@@ -305,7 +305,9 @@ def test_what_is_kept_of_routes_is_what_a_look_at_all_of_them_gives(
         watched_state.take_in_route(body, deleted=what == "gone")
     for tenant in ("a", "b"):
         routes = watched_state.parsed_routes(f"relay-{tenant}")
-        assert watched_state.conflicts(f"relay-{tenant}") == conflicts(routes.values())
+        assert watched_state.conflicts(f"relay-{tenant}") == conflicts(
+            {name: claimant(one.metadata, one.spec.match) for name, one in routes.items()}
+        )
         named = {route.spec.stable.provider for route in routes.values()}
         assert watched_state.routes.mentioned_in(f"relay-{tenant}") == named
         for provider in ("p", "q"):
