@@ -190,7 +190,7 @@ def _is_spread(weights: Sequence[float]) -> bool:
 
 def _token_numbers(drift: TokenDrift) -> list[list[float]]:
     sides = (drift.canary, drift.stable)
-    rows = [[side.answers, side.total, side.squares, float(side.ticks)] for side in sides]
+    rows = [[side.answers, side.total, side.told_squares, float(side.ticks)] for side in sides]
     return [[_rounded(value) for value in row] for row in rows]
 
 

@@ -144,8 +144,12 @@ class RouteJudge:
         for seldom in self._seldom:
             seldom.take(seconds, canary, stable)
         for kind, drift in self.tokens.items():
-            drift.canary.add(canary.reported, getattr(canary, f"{kind}_tokens"))
-            drift.stable.add(stable.reported, getattr(stable, f"{kind}_tokens"))
+            drift.add(
+                canary.reported,
+                getattr(canary, f"{kind}_tokens"),
+                stable_calls=stable.reported,
+                stable_total=getattr(stable, f"{kind}_tokens"),
+            )
 
     def _verdict(self, increments: Increments) -> Verdict:
         fresh, expected = increments.fresh_pods, increments.expected_pods

@@ -11,6 +11,7 @@ from relay_operator.decisions.judgement.means.mean_per_answer import (
     FEWEST_ANSWERS,
     FEWEST_TICKS,
     MeanPerAnswer,
+    Pairs,
     certain_increase,
 )
 from relay_operator.names import Reason
@@ -36,38 +37,30 @@ class CostFinding:
 
 
 class CostTest:
-    """Both sides' costs in a run. Looks without calls of one side are put to the next: calls are compared with those of the same time.
+    """Both sides' costs in a run. Calls are compared with those of the same time."""
 
-    Each tick of stable weighs as many calls as the canary had in it, since the canary's share rises with the run and what a call costs
-    changes with the hours.
-    """
-
-    __slots__ = ("_canary", "_stable", "_waiting", "calls")
+    __slots__ = ("_pairs", "calls")
 
     def __init__(self) -> None:
-        self._canary, self._stable = MeanPerAnswer(), MeanPerAnswer()
-        self._waiting = (0, 0, 0, 0)
+        self._pairs = Pairs()
         self.calls = {"canary": 0, "stable": 0}
 
     def add(
         self, *, canary_calls: int, canary_pico: int, stable_calls: int, stable_pico: int
     ) -> None:
         """Adds what became known since the last look; what was paid for attempts that nobody got counts as well."""
-        new = (canary_calls, canary_pico, stable_calls, stable_pico)
-        told = (sum(pair) for pair in zip(self._waiting, new, strict=True))
-        calls, cost, beside, beside_cost = told
-        if calls <= 0 or beside <= 0:
-            self._waiting = (calls, cost, beside, beside_cost)
-            return
-        self._waiting = (0, 0, 0, 0)
-        self.calls["canary"] += calls
-        self.calls["stable"] += beside
-        self._canary.add(calls, cost / _PICOS)
-        self._stable.add(calls, calls * beside_cost / beside / _PICOS)
+        calls, beside = self._pairs.add(
+            canary_calls,
+            canary_pico / _PICOS,
+            stable_calls=stable_calls,
+            stable_total=stable_pico / _PICOS,
+        )
+        self.calls["canary"] += int(calls)
+        self.calls["stable"] += int(beside)
 
     def finding(self, most_percent: float) -> CostFinding:
         """Says whether the canary costs more than so many percent above stable."""
-        canary, stable = self._canary, self._stable
+        canary, stable = self._pairs.canary, self._pairs.stable
         increase = 100 * (canary.mean / stable.mean - 1) if stable.mean > 0 else None
         if canary.ticks < FEWEST_TICKS or min(self.calls.values()) < FEWEST_ANSWERS:
             return _found(None, Reason.TOO_FEW_REQUESTS, self._too_few(most_percent), increase)

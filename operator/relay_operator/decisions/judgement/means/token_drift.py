@@ -1,17 +1,21 @@
 """Finds that the canary reports more or fewer tokens for an answer than stable."""
 
 from math import exp, log
+from typing import Final
 
-from relay_operator.decisions.judgement.means.mean_per_answer import MeanPerAnswer
+from relay_operator.decisions.judgement.means.mean_per_answer import Pairs
+
+LONG_BLOCK: Final = 128
+"""Scrapes, some minutes."""
 
 
-class TokenDrift:
+class TokenDrift(Pairs):
     """Both sides' tokens of one kind in a run."""
 
-    __slots__ = ("canary", "stable")
+    __slots__ = ()
 
     def __init__(self) -> None:
-        self.canary, self.stable = MeanPerAnswer(), MeanPerAnswer()
+        super().__init__(LONG_BLOCK)
 
     @property
     def percent(self) -> float:

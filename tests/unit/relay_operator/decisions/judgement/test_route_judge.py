@@ -338,7 +338,7 @@ def with_tokens(calls: float, tokens: float) -> SideIncrements:
 def test_a_drift_of_tokens_breaches_and_the_same_tokens_do_not() -> None:
     def looks(factor: float) -> Verdict:
         found = Looks(TOKENS)
-        for index in range(400):
+        for index in range(2000):
             base = 40 + 20 * (index % 3)
             found.see(with_tokens(5, base * factor), stable=with_tokens(95, 40 + 20 * (index % 2)))
         return found.see(with_tokens(5, 60 * factor), stable=with_tokens(95, 50))
