@@ -3,7 +3,7 @@
 from typing import Any, Final, Literal
 
 from relay.tools.decisions import MULTI_ROUND, Question
-from relay.tools.list_filter import InvalidList, filtered
+from relay.tools.list_filter import InvalidList, Page, filtered
 from relay.tools.methods import Rule, Sender, rule_of
 from relay.tools.permissions import ListKind, Permissions
 from relay.tools.reading.edits import edited, replaced
@@ -25,8 +25,8 @@ _CHANGED: Final = {
 
 def answer_text(
     message: Message, question: Question, permissions: Permissions, seal: StateSeal
-) -> str | ProtocolError:
-    """Returns the answer as the client gets it, or what it gets instead."""
+) -> str | Page | ProtocolError:
+    """Returns the answer as the client gets it, of a list the page, or what it gets instead."""
     if message.kind is not Kind.RESPONSE or not _answers(message, question):
         return ProtocolError.invalid_answer
     result = message.member("result")
@@ -40,17 +40,17 @@ def answer_text(
     if question.list_kind is None:
         return message.text
     try:
-        return filtered(message.text, result, question, permissions)
+        return filtered(message.text, result, question, permissions, seal.cursors)
     except InvalidList:
         return ProtocolError.invalid_answer
 
 
-def said_outcome(message: Message) -> SaidOutcome:
+def said_outcome(message: Message, era: Era) -> SaidOutcome:
     """Returns how a request ended by the answer to it."""
     result = message.member("result")
     if result is None:
         return "protocol_error"
-    if result.value.get("resultType") == "input_required":
+    if _result_type(result, era) == "input_required":
         return "input_required"
     return "tool_error" if result.value.get("isError") is True else "ok"
 

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from relay.tools.cursors import Place
 from relay.tools.methods import Rule
 from relay.tools.permissions import ListKind, Permissions, Permitted
 from relay.tools.reading.eras import Era
@@ -22,12 +23,21 @@ MULTI_ROUND: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
 class Question:
     """What a passed request asks, for its answer to be held to. binding is that of its state; empty where it has none.
 
-    call_id is the one that the call began with, perhaps rounds ago.
+    call_id is the one that the call began with, perhaps rounds ago. place is that of the page of a list; None of any other request.
     """
 
-    __slots__ = ("binding", "call_id", "era", "id", "list_kind", "method", "server")
+    __slots__ = ("binding", "call_id", "era", "id", "list_kind", "method", "place", "server")
 
-    def __init__(self, message: Message, era: Era, server: str, binding: str, call_id: str) -> None:
+    def __init__(
+        self,
+        message: Message,
+        era: Era,
+        server: str,
+        *,
+        binding: str = "",
+        call_id: str = "",
+        place: Place | None = None,
+    ) -> None:
         self.id: Any = message.id
         self.era = era
         self.method = message.method
@@ -35,6 +45,7 @@ class Question:
         self.list_kind = LISTS.get(message.method)
         self.binding = binding
         self.call_id = call_id
+        self.place = place
 
 
 class Passed:
@@ -87,7 +98,7 @@ def passed_at(position: CallPosition, revision: str) -> Passed:
     text = f'{{"jsonrpc":"2.0","id":{position.id_text},"method":"{position.method}"}}'
     message = read_message(text.encode(), CLIENT_BOUNDS)
     assert isinstance(message, Message)
-    question = Question(message, Era.LEGACY, position.server, "", position.call)
+    question = Question(message, Era.LEGACY, position.server, call_id=position.call)
     return Passed(position.server, "", question, revision, name=position.own_name)
 
 

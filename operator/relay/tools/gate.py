@@ -3,9 +3,10 @@
 Nothing here depends on what a server has; the same look-ups are made for a name that is granted, denied or unknown.
 """
 
+import json
 from typing import Any, Final
 
-from relay.tools.cursors import place_of
+from relay.tools.cursors import Place
 from relay.tools.decisions import LISTS, MULTI_ROUND, Decision, Own, Passed, Question, Spread
 from relay.tools.methods import Rule, Sender, rule_of
 from relay.tools.permissions import Permissions, Permitted
@@ -61,18 +62,20 @@ class Gate:
         servers = self._permissions.servers(LISTS[message.method])
         if not servers:
             return ProtocolError.unknown_method
-        members = message.params_members()
-        cursor = found(members, "cursor")
-        if cursor is None:
-            return self._passed(message, servers[0], [])
-        if not isinstance(cursor.value, str):
+        if "cursor" not in message.params:
+            return self.passed_at(message, Place(servers[0], None))
+        cursor = message.params["cursor"]
+        if not isinstance(cursor, str):
             return ProtocolError.invalid_params
-        place = place_of(cursor.value, self._permissions.revision)
+        place = self._seal.cursors.opened(cursor, self._permissions.revision)
         if place is None or place.server not in servers:
             return ProtocolError.invalid_cursor
-        if place.cursor is None:
-            return self._passed(message, place.server, without(members, "cursor"))
-        return self._passed(message, place.server, [replaced(cursor, place.cursor)])
+        return self.passed_at(message, place)
+
+    def passed_at(self, message: Message, place: Place) -> Passed:
+        """Returns a request for a list as it goes on to this place, whichever it names."""
+        edits = _cursor_edits(message, place.cursor)
+        return self._passed(message, place.server, edits, place=place)
 
     def _named(self, message: Message, rule: Rule) -> Decision:
         members = message.params_members()
@@ -152,9 +155,12 @@ class Gate:
         *,
         permitted: Permitted | None = None,
         binding: str = "",
+        place: Place | None = None,
     ) -> Passed:
         text = edited(message.text, edits + _extension_edits(message))
-        question = Question(message, self._era, server, binding, self._call_id)
+        question = Question(
+            message, self._era, server, binding=binding, call_id=self._call_id, place=place
+        )
         name = "" if permitted is None else permitted.name
         return Passed(server, text, question, self._permissions.revision, permitted, name)
 
@@ -179,6 +185,22 @@ _UNKNOWN: Final = {
     Rule.PROMPT: ProtocolError.unknown_prompt,
     Rule.RESOURCE: ProtocolError.unknown_resource,
 }
+
+
+def _cursor_edits(message: Message, cursor: str | None) -> list[Edit]:
+    """Returns the changes by which a request names this cursor of its server's, None for its first page."""
+    members = message.params_members()
+    named = found(members, "cursor")
+    if named is not None:
+        return without(members, "cursor") if cursor is None else [replaced(named, cursor)]
+    if cursor is None:
+        return []
+    added = f'"cursor":{json.dumps(cursor)}'
+    if message.params_start < 0:
+        end = message.members[-1].end
+        return [Edit(end, end, f',"params":{{{added}}}')]
+    start = members[0].key_start if members else message.params_start + 1
+    return [Edit(start, start, added + ("," if members else ""))]
 
 
 def _extension_edits(message: Message) -> list[Edit]:

@@ -1,8 +1,9 @@
 """Leaves of a page of a server's list what the tenant may see. What stays, stays as the server wrote it."""
 
-from typing import Any, Final
+import json
+from typing import Any, Final, NamedTuple
 
-from relay.tools.cursors import Place, cursor_to
+from relay.tools.cursors import CursorSeal, Place
 from relay.tools.decisions import Question
 from relay.tools.permissions import ListKind, Permissions
 from relay.tools.reading.edits import Edit, edited, replaced, without, without_items
@@ -36,36 +37,62 @@ class InvalidList(Exception):
     """The result is no page of the list that was asked for."""
 
 
-def filtered(text: str, result: Member, question: Question, permissions: Permissions) -> str:
+class Page(NamedTuple):
+    """A message with a page of which the tenant may see so many entries, and where its list goes on; None after the last page."""
+
+    text: str
+    entries: int
+    following: Place | None
+
+
+def filtered(
+    text: str, result: Member, question: Question, permissions: Permissions, seal: CursorSeal
+) -> Page:
     """Returns the message with only the granted entries of the page in result; raises InvalidList."""
-    kind = question.list_kind
+    kind, place = question.list_kind, question.place
     assert kind is not None
+    assert place is not None
     members, end = members_at(text, result.start)
     by_key = {member.key: member for member in members}
     page = by_key.get(_LIST_KEYS[kind])
     if page is None or not isinstance(page.value, list):
         raise InvalidList
-    unknown = [key for key in by_key if key not in _KEPT and key != page.key]
-    edits = without(members, *unknown)
-    edits += _entry_edits(text, page, kind, question.server, permissions)
+    names, edits = _entry_edits(text, page, kind, question.server, permissions)
     edits += _hint_edits(by_key)
+    seen = place.seen + len(names)
+    following = _following(by_key.get("nextCursor"), kind, question.server, seen, permissions)
+    cursor = None if following is None else seal.sealed(following, permissions.revision)
+    if following is not None and cursor is None:
+        raise InvalidList
+    dropped = [key for key in by_key if key not in _KEPT and key != page.key]
+    dropped += [] if cursor is not None else ["nextCursor"]
+    edits += without(members, *dropped)
     added = ""
     if question.era is Era.MODERN and "cacheScope" not in by_key:
         added = ',"cacheScope":"private"'
-    cursor = _next_cursor(by_key.get("nextCursor"), kind, question.server, permissions)
-    if cursor is not None:
-        if "nextCursor" in by_key:
-            edits.append(replaced(by_key["nextCursor"], cursor))
-        else:
-            added += f',"nextCursor":"{cursor}"'
+    if cursor is not None and "nextCursor" in by_key:
+        edits.append(replaced(by_key["nextCursor"], cursor))
+    elif cursor is not None:
+        added += f',"nextCursor":"{cursor}"'
     if added:
         edits.append(Edit(end - 1, end - 1, added))
-    return edited(text, edits)
+    return Page(edited(text, edits), len(names), following)
+
+
+def empty_page(id_text: str, question: Question) -> str:
+    """Returns the message with a last page that has no entries, to be asked for again at any time. id_text is the request's id as it was written."""
+    assert question.list_kind is not None
+    result: dict[str, Any] = {_LIST_KEYS[question.list_kind]: []}
+    if question.era is Era.MODERN:
+        result |= {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+    content = json.dumps(result, separators=(",", ":"))
+    return f'{{"jsonrpc":"2.0","id":{id_text},"result":{content}}}'
 
 
 def _entry_edits(
     text: str, page: Member, kind: ListKind, server: str, permissions: Permissions
-) -> list[Edit]:
+) -> tuple[frozenset[str], list[Edit]]:
+    """Returns the names that the tenant sees, and the changes by which it sees no others."""
     items, _ = items_at(text, page.start)
     if _has_too_many_signs(items):
         raise InvalidList
@@ -74,7 +101,7 @@ def _entry_edits(
     for item, name in zip(items, names, strict=True):
         if name is not None:
             edits += _name_edits(text, item, kind, name)
-    return edits
+    return frozenset(name for name in names if name is not None), edits
 
 
 def _has_too_many_signs(items: list[Item]) -> bool:
@@ -130,18 +157,23 @@ def _is_short(ttl: Any) -> bool:
     return isinstance(ttl, int | float) and not isinstance(ttl, bool) and ttl <= MAX_TTL_MS
 
 
-def _next_cursor(
-    member: Member | None, kind: ListKind, server: str, permissions: Permissions
-) -> str | None:
-    """Returns the cursor of the next page: of this server's, or else of the next server's first one."""
+def _following(
+    member: Member | None, kind: ListKind, server: str, seen: int, permissions: Permissions
+) -> Place | None:
+    """Returns the place of the next page: of this server's, or else of the next server's first one.
+
+    Pages behind the last entry that the tenant can have are not told of.
+    """
     own = None if member is None else member.value
-    if own is not None:
-        cursor = (
-            cursor_to(Place(server, own), permissions.revision) if isinstance(own, str) else None
-        )
-        if cursor is None:
-            raise InvalidList
-        return cursor
-    servers = permissions.servers(kind)
+    if own is not None and not isinstance(own, str):
+        raise InvalidList
+    granted = permissions.published(kind, server)
+    if own is None or (granted and seen >= len(granted)):
+        return place_after(server, permissions.servers(kind))
+    return Place(server, own, seen)
+
+
+def place_after(server: str, servers: tuple[str, ...]) -> Place | None:
+    """Returns the first page of the server that comes after this one; None after the last."""
     following = servers[servers.index(server) + 1 :] if server in servers else ()
-    return cursor_to(Place(following[0], None), permissions.revision) if following else None
+    return Place(following[0], None) if following else None

@@ -143,7 +143,15 @@ class MemoryRelay:
 
     def provider(self, name: str = "legacy") -> Peer:
         """An idle connection of the relay to this provider."""
-        pool = self.pool(name)
+        return self._idle(self.pool(name))
+
+    def tool_server(self, name: str) -> Peer:
+        """An idle connection of the relay to this tool server."""
+        tools = self.tenant.snapshot.tools
+        assert tools is not None
+        return self._idle(self.service.providers.pool(tools.upstreams[name].origin))
+
+    def _idle(self, pool: Pool) -> Peer:
         connection = UpstreamConnection(pool)
         peer = Peer(connection, self.service.outbox)
         pool.adopt(connection)

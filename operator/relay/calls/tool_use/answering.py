@@ -1,7 +1,9 @@
 """Answers requests of the protocol: in its words, whole or as a stream, with a record of each."""
 
+import asyncio
 import math
 import time
+from collections.abc import Callable
 from typing import Final
 
 from relay.calls import own_responses
@@ -9,6 +11,7 @@ from relay.calls.call_context import CallContext
 from relay.calls.money.tool_money import ToolMoney, reserve_tool_money
 from relay.calls.own_request import TenantRequest
 from relay.calls.tenants.caller import Caller
+from relay.calls.tool_use.list_walk import LIST_SECONDS, ListWalk
 from relay.calls.tool_use.message_admission import BUSY_SECONDS, seat_at
 from relay.calls.tool_use.resumption.call_ids import CallIds
 from relay.calls.tool_use.resumption.kept_calls import CallHolder, CallShare
@@ -21,7 +24,8 @@ from relay.http.message import Request
 from relay.routing.snapshot import ToolAccess
 from relay.tools.answers import SaidOutcome
 from relay.tools.decisions import Passed, tool_of
-from relay.tools.gate import still_passes
+from relay.tools.gate import Gate, still_passes
+from relay.tools.list_filter import Page
 from relay.tools.permissions import Permissions
 from relay.tools.reading.eras import Era
 from relay.tools.reading.event_stream import event
@@ -63,11 +67,13 @@ class AnsweringRequest(TenantRequest, AnswerReader, CallHolder):
         "_era",
         "_id_text",
         "_ids",
+        "_list_timer",
         "_message",
         "_record",
         "_seat",
         "_share",
         "_streams",
+        "_walk",
     )
 
     def __init__(
@@ -83,6 +89,8 @@ class AnsweringRequest(TenantRequest, AnswerReader, CallHolder):
         self._streams = False
         self._ids: CallIds | None = None
         self._share: CallShare | None = None
+        self._walk: ListWalk | None = None
+        self._list_timer: asyncio.TimerHandle | None = None
 
     def _pass_on(
         self,
@@ -100,6 +108,10 @@ class AnsweringRequest(TenantRequest, AnswerReader, CallHolder):
         if self._record is not None:
             self._record.opened()
         call = self._call = self._call_of(passed, access, fields, seal, self, place)
+        if self._walk is not None and self._walk.has_others:
+            self._stop_list_timer()
+            loop = asyncio.get_running_loop()
+            self._list_timer = loop.call_later(LIST_SECONDS, self._list_time_up)
         call.start(auth)
 
     def _call_of(
@@ -118,11 +130,12 @@ class AnsweringRequest(TenantRequest, AnswerReader, CallHolder):
         """Takes a seat at the message's server, within the limits, and returns the credential as a header line; None after an error was sent."""
         auth = self._context.providers.auth_line(access.upstreams[passed.server])
         if auth is None:
-            self._send_error(ProtocolError.server_unavailable)
+            self._not_admitted(ProtocolError.server_unavailable)
             return None
+        self._leave_seat()
         self._seat = seat_at(caller, caller.tenant.tool_seats.calls, passed.server)
         if self._seat is None:
-            self._send_error(ProtocolError.busy, retry_after_seconds=BUSY_SECONDS)
+            self._not_admitted(ProtocolError.busy, BUSY_SECONDS)
             return None
         return None if self._is_over_limit(caller, passed.server, tool_of(passed)) else auth
 
@@ -136,7 +149,7 @@ class AnsweringRequest(TenantRequest, AnswerReader, CallHolder):
             return False
         if self._record is not None:
             self._record.limited(over.pattern)
-        self._send_error(ProtocolError.limited, retry_after_seconds=over.retry_after_seconds)
+        self._not_admitted(ProtocolError.limited, over.retry_after_seconds)
         return True
 
     def _is_beyond_money(self, caller: Caller, server: str, tool: str, now: float) -> bool:
@@ -152,6 +165,64 @@ class AnsweringRequest(TenantRequest, AnswerReader, CallHolder):
         self._record.limited(reserved.limit)
         self._send_error(reserved.error, retry_after_seconds=reserved.retry_seconds)
         return True
+
+    # -- lists -----------------------------------------------------------------------------------------------------
+
+    def _walk_list(
+        self,
+        message: Message,
+        passed: Passed,
+        caller: Caller,
+        gate: Gate,
+        permissions: Permissions,
+        send: Callable[[Passed], None],
+    ) -> None:
+        """Asks for a page of a list, and for those behind it until one has something. send asks for one."""
+        kind = passed.question.list_kind
+        assert kind is not None
+        self._walk = ListWalk(caller, message, passed, gate, permissions.servers(kind), send)
+        self._walk.start()
+
+    def _not_admitted(self, error: ProtocolError, retry_after_seconds: float | None = None) -> None:
+        """Answers a request that is not sent. A list has what was found before, or goes on at another server."""
+        walk = self._walk
+        if walk is not None and walk.found is not None:
+            self.answered(200, walk.found.text, "ok")
+        elif self._list_goes_on(error):
+            return
+        elif self._streams:
+            self._fail_stream(error)
+        else:
+            self._send_error(error, retry_after_seconds=retry_after_seconds)
+
+    def _list_goes_on(self, error: ProtocolError | None) -> bool:
+        """Returns whether this is a list that is told without the server which failed so, or with None answered with an error of its own."""
+        walk = self._walk
+        if walk is None or not walk.is_of(self.caller):
+            return False
+        self._stop_list_timer()
+        if walk.leaves_out(error):
+            return True
+        text = walk.last_page(error)
+        if text is not None:
+            self._walk = None
+            self.answered(200, text, "ok")
+        return text is not None
+
+    def _list_time_up(self) -> None:
+        self._list_timer = None
+        try:
+            self._drop_call()
+            self.failed(ProtocolError.server_unavailable)
+        except (
+            Exception
+        ) as error:  # a fault of our own ends this request: nobody above a timer would
+            self.crashed(error)
+
+    def _stop_list_timer(self) -> None:
+        if self._list_timer is not None:
+            self._list_timer.cancel()
+            self._list_timer = None
 
     # -- relay.calls.tool_use.tool_call.AnswerReader ---------------------------------------------------------------
 
@@ -181,7 +252,15 @@ class AnsweringRequest(TenantRequest, AnswerReader, CallHolder):
     def message(self, text: str) -> None:
         self._write(self._event(text))
 
+    def page(self, status: int, page: Page) -> None:
+        walk = self._walk
+        self._stop_list_timer()
+        if walk is None or not walk.is_of(self.caller) or not walk.leads_on(page):
+            self.answered(status, page.text, "ok")
+
     def answered(self, status: int, text: str, outcome: SaidOutcome) -> None:
+        if outcome == "protocol_error" and self._list_goes_on(None):
+            return
         body = text.encode()
         if not self._streams:
             self._book(outcome, len(body))
@@ -192,11 +271,16 @@ class AnsweringRequest(TenantRequest, AnswerReader, CallHolder):
             self._end_stream(told)
 
     def failed(self, error: ProtocolError) -> None:
+        if self._list_goes_on(error):
+            return
         if not self._streams:
             self._send_error(error)
         else:
-            self._book_refusal(error)
-            self._end_stream(event(error.body(self._id_text, self._era).decode()))
+            self._fail_stream(error)
+
+    def _fail_stream(self, error: ProtocolError) -> None:
+        self._book_refusal(error)
+        self._end_stream(event(error.body(self._id_text, self._era).decode()))
 
     def _event(self, text: str) -> bytes:
         """Returns a message as an event, with an id where its client may go on after it."""
@@ -282,18 +366,24 @@ class AnsweringRequest(TenantRequest, AnswerReader, CallHolder):
             self._record.refused(error, time.monotonic())
 
     def _drop_call(self) -> None:
+        self._stop_list_timer()
         if self._call is not None:
             self._call.abort()
+
+    def _leave_seat(self) -> None:
+        if self._seat is not None:
+            self._seat.leave()
+            self._seat = None
 
     def _finish(self, now: float, *, keep_alive: bool) -> None:
         # the call refers to us: let go, or only the collector could free its text
         self._call = None
+        self._walk = None
+        self._stop_list_timer()
         # it may be large, and the connection may stay
         self._message = None
         self._share = None
-        if self._seat is not None:
-            self._seat.leave()
-            self._seat = None
+        self._leave_seat()
         super()._finish(now, keep_alive=keep_alive)
 
     def _send_error(

@@ -1,5 +1,6 @@
 """Opens the session of a request, and says how its messages reach the servers."""
 
+import os
 import re
 import time
 from typing import Final
@@ -12,6 +13,7 @@ from relay.routing.snapshot import ToolAccess
 from relay.tools.permissions import Permissions
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.sealed.event_ids import CallPositionSeal, PositionSeal
+from relay.tools.sealed.sealing import NONCE_BYTES
 from relay.tools.sealed.sessions import ServerSession, Session, SessionSeal
 from relay_contract.document import TenantDocument
 
@@ -52,6 +54,11 @@ def holder_of(caller: Caller) -> str:
     Tenants may have one server, and so its credential, in common, and give their keys the same names.
     """
     return f"{caller.snapshot.document.tenant.uid}/{caller.key.name}"
+
+
+def new_nonce() -> bytes:
+    """Returns a nonce that was never there."""
+    return os.urandom(NONCE_BYTES)
 
 
 def session_seal(context: CallContext, caller: Caller, access: ToolAccess) -> SessionSeal:

@@ -1,7 +1,6 @@
 """Messages of the era with sessions (MCP 2025-11-25): how a session begins, and what is said in it."""
 
 import hashlib
-import os
 from typing import Final
 
 from relay.calls import own_responses
@@ -16,6 +15,7 @@ from relay.calls.tool_use.session_access import (
     SESSION_HEADER,
     call_position_seal,
     holder_of,
+    new_nonce,
     permissions_in,
     session_fields,
     session_of,
@@ -46,7 +46,6 @@ from relay.tools.reading.messages import Kind, Message
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import StateSeal
 from relay.tools.sealed.event_ids import MARKED_SINCE, MAX_EVENT_ID_CHARACTERS, CallPosition
-from relay.tools.sealed.sealing import NONCE_BYTES
 from relay.tools.sealed.sessions import ServerSession, Session, is_session_id
 from relay.tools.server_requests import unmarked
 
@@ -104,10 +103,20 @@ class SessionRequest(RepeatableRequest, RoundReader):
             self._send_error(session)
             return
         permissions = permissions_in(session, caller.snapshot.document.tenant, access)
-        decision = Gate(permissions, Era.LEGACY, seal, call_id).decide(message)
+        gate = Gate(permissions, Era.LEGACY, seal, call_id)
+        decision = gate.decide(message)
         if self._record is not None:
             self._record.decided(decision)
-        if isinstance(decision, Passed) and decision.server:
+        if isinstance(decision, Passed) and decision.question.list_kind is not None:
+            self._walk_list(
+                message,
+                decision,
+                caller,
+                gate,
+                permissions,
+                lambda passed: self._pass_in_session(passed, session, caller, access, seal),
+            )
+        elif isinstance(decision, Passed) and decision.server:
             self._pass_in_session(decision, session, caller, access, seal)
         else:
             self._act(message, decision, session, access)
@@ -251,7 +260,7 @@ class SessionRequest(RepeatableRequest, RoundReader):
             servers=tuple(servers),
         )
         seal = session_seal(self._context, self.caller, access)
-        sealed = seal.sealed(session, os.urandom(NONCE_BYTES))
+        sealed = seal.sealed(session, new_nonce())
         if sealed is None:
             self._send_error(ProtocolError.server_unavailable)
             return

@@ -12,6 +12,7 @@ from relay.http.upstream import Fault, UpstreamConnection
 from relay.routing.snapshot import ToolAccess
 from relay.tools.answers import SaidOutcome, answer_text, may_pass, said_outcome
 from relay.tools.decisions import Passed
+from relay.tools.list_filter import Page
 from relay.tools.permissions import Permissions
 from relay.tools.reading.event_stream import Event, EventReader, EventTooLarge
 from relay.tools.reading.messages import SERVER_BOUNDS, Kind, Message, read_message
@@ -53,6 +54,10 @@ class AnswerReader(ABC):
     @abstractmethod
     def answered(self, status: int, text: str, outcome: SaidOutcome) -> None:
         """Takes the answer, and how by it the request ended; the last call."""
+
+    def page(self, status: int, page: Page) -> None:
+        """Takes a page of the list that was asked for; the last call."""
+        self.answered(status, page.text, "ok")
 
     @abstractmethod
     def failed(self, error: ProtocolError) -> None:
@@ -215,13 +220,13 @@ class ToolCall(ServerReceiver):
                 self._reader.message(text)
 
     def _take_answer(self, message: object) -> None:
-        text: str | ProtocolError = ProtocolError.invalid_answer
+        text: str | Page | ProtocolError = ProtocolError.invalid_answer
         outcome: SaidOutcome = "protocol_error"
         permissions = self._reader.permissions_for(self._passed, self._seal)
         if permissions is None:
             text = ProtocolError.withdrawn
         elif isinstance(message, Message):
-            outcome = said_outcome(message)
+            outcome = said_outcome(message, self._passed.question.era)
             text = answer_text(message, self._passed.question, permissions, self._seal)
             if self._status != 200 and message.member("error") is None:
                 text = ProtocolError.invalid_answer
@@ -230,7 +235,10 @@ class ToolCall(ServerReceiver):
             return
         self._is_over = True
         self._let_go()
-        self._reader.answered(self._status, text, outcome)
+        if isinstance(text, Page):
+            self._reader.page(self._status, text)
+        else:
+            self._reader.answered(self._status, text, outcome)
 
     def _fail(self, error: ProtocolError) -> None:
         self._is_over = True

@@ -12,7 +12,7 @@ from relay.calls.tool_use.message_admission import TooMany, with_seats
 from relay.calls.tool_use.resumption.kept_calls import KeptCalls
 from relay.calls.tool_use.resumption.resumed_request import ResumedRequest, is_of_a_call
 from relay.calls.tool_use.server_stream import ServerStream
-from relay.calls.tool_use.session_access import holder_of, is_of_a_page, secret_of
+from relay.calls.tool_use.session_access import holder_of, is_of_a_page, new_nonce, secret_of
 from relay.calls.tool_use.session_request import RELEASE, SessionRequest
 from relay.calls.tool_use.session_stream import SessionEnd, SessionStream
 from relay.calls.tool_use.single_calls.call_memory import CallMemory
@@ -97,6 +97,7 @@ class ToolRequest(SessionRequest, ListeningReader):
             secret=secret_of(self._context, caller, access),
             caller=holder_of(caller),
             now=time.time(),
+            new_nonce=new_nonce,
         )
         if era is Era.LEGACY:
             self.tell_session(message, caller, access, seal, call_id)
@@ -122,12 +123,23 @@ class ToolRequest(SessionRequest, ListeningReader):
         if error is not None:
             self._send_error(error)
             return
-        decision = Gate(access.permissions, Era.MODERN, seal, call_id).decide(message)
+        gate = Gate(access.permissions, Era.MODERN, seal, call_id)
+        decision = gate.decide(message)
         if self._record is not None:
             self._record.decided(decision)
         if isinstance(decision, Passed):
             fields = _fields(message, decision, self.request.headers)
-            self._pass_on(decision, caller, access, seal, fields)
+            if decision.question.list_kind is None:
+                self._pass_on(decision, caller, access, seal, fields)
+                return
+            self._walk_list(
+                message,
+                decision,
+                caller,
+                gate,
+                access.permissions,
+                lambda passed: self._pass_on(passed, caller, access, seal, fields),
+            )
         elif isinstance(decision, Spread):
             self._listen(message, decision, caller, access)
         elif isinstance(decision, ProtocolError):

@@ -1,8 +1,10 @@
 """A tenant with grants at two servers, and messages to try them with."""
 
 import json
+import os
 from typing import Any
 
+from relay.tools.cursors import Place
 from relay.tools.gate import Gate
 from relay.tools.permissions import Permissions
 from relay.tools.reading.eras import MODERN_VERSION, Era
@@ -59,7 +61,14 @@ PERMISSIONS = Permissions(MANIFEST, "tenant-a")
 
 
 def seal(*, caller: str = "production", secret: bytes = b"s", now: float = NOW) -> StateSeal:
-    return StateSeal(secret=secret, caller=caller, now=now)
+    return StateSeal(secret=secret, caller=caller, now=now, new_nonce=lambda: os.urandom(12))
+
+
+def cursor_to(server: str, cursor: str | None = None, *, by: StateSeal | None = None) -> str:
+    """Returns the cursor that leads to a page of a server."""
+    found = (by or seal()).cursors.sealed(Place(server, cursor), PERMISSIONS.revision)
+    assert found is not None
+    return found
 
 
 def gate(era: Era = Era.MODERN, permissions: Permissions = PERMISSIONS) -> Gate:

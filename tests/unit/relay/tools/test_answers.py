@@ -1,8 +1,8 @@
 """Answers are held to their requests; what a server sends on the way, to the table."""
 
-import hashlib
-import hmac
+import base64
 import json
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -14,10 +14,12 @@ from relay.tools.answers import answer_text, may_pass, said_outcome
 from relay.tools.decisions import Passed, Question
 from relay.tools.discovery import discover_body, unsupported_version_data
 from relay.tools.gate import Gate
+from relay.tools.list_filter import Page
 from relay.tools.permissions import Permissions
 from relay.tools.reading.eras import Era
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import LIFETIME_SECONDS, StateSeal
+from relay.tools.sealed.sealing import key_for, sealed_text
 from relay_contract.tools.manifest import Grant, Manifest
 
 IDS = st.sampled_from([0, 1, -1, "", "1", "0", "a"])
@@ -33,7 +35,9 @@ def question(method: str = "tools/call", *, id: Any = 1, era: Era = Era.MODERN) 
 
 
 def told(content: Any, asked: Question, *, by: StateSeal | None = None) -> str | ProtocolError:
-    return answer_text(answer(content), asked, PERMISSIONS, by or seal())
+    found = answer_text(answer(content), asked, PERMISSIONS, by or seal())
+    assert not isinstance(found, Page)
+    return found
 
 
 def result(content: dict[str, Any], *, id: Any = 1) -> dict[str, Any]:  # noqa: A002
@@ -109,15 +113,22 @@ def test_a_state_that_was_changed_anywhere_does_not_open(state: str, at: int, si
 
 def test_without_a_secret_no_state_is_sealed_and_none_opens() -> None:
     nobody = seal(secret=b"")
-    sealed = StateSeal(secret=b"s", caller="production", now=0.0).sealed("s", "b", "call1")
-    assert sealed is not None
     assert nobody.sealed("s", "b", "call1") is None
     asking = result({"resultType": "input_required", "requestState": "s"})
     assert told(asking, question(), by=nobody) is ProtocolError.invalid_answer
-    key = hmac.new(b"", b"relay request state v1", hashlib.sha256).digest()
-    parts = json.dumps(["production", "9999999999", "call1", "b", "s"]).encode()
-    mac = hmac.new(key, parts, hashlib.sha256).hexdigest()
-    assert nobody.opened(f"9999999999.{mac}.call1.s", "b") is None
+    bound = json.dumps(["production", "b"]).encode()
+    for key in (b"", key_for(b"relay request state v2", b" ", b"production")):
+        forged = sealed_text(key or bytes(32), b'[9999999999,"call1","s"]', bound, bytes(12))
+        assert nobody.opened(forged, "b") is None
+
+
+def test_what_a_server_writes_in_a_state_is_nobodys_to_read() -> None:
+    sealed = seal().sealed("invoice 7 of press", "b", "call1")
+    assert sealed is not None
+    assert sealed != seal().sealed("invoice 7 of press", "b", "call1")
+    for told_by in (sealed.encode(), base64.urlsafe_b64decode(sealed + "==")):
+        assert b"invoice" not in told_by
+        assert b64encode(b"invoice") not in told_by
 
 
 def test_a_state_ends_with_its_time() -> None:
@@ -128,17 +139,26 @@ def test_a_state_ends_with_its_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "outcome"),
+    ("content", "outcome", "in_a_session"),
     [
-        (result({"content": []}), "ok"),
-        (result({"content": [], "isError": True}), "tool_error"),
-        (result({"content": [], "isError": "true"}), "ok"),
-        (result({"resultType": "input_required"}), "input_required"),
-        ({"jsonrpc": "2.0", "id": 1, "error": {"code": 1, "message": ""}}, "protocol_error"),
+        (result({"content": []}), "ok", "ok"),
+        (result({"content": [], "isError": True}), "tool_error", "tool_error"),
+        (result({"content": [], "isError": "true"}), "ok", "ok"),
+        # sessions have no rounds, so a server that says so has carried the call out
+        (result({"resultType": "input_required"}), "input_required", "ok"),
+        (result({"resultType": "input_required", "isError": True}), "input_required", "tool_error"),
+        (
+            {"jsonrpc": "2.0", "id": 1, "error": {"code": 1, "message": ""}},
+            "protocol_error",
+            "protocol_error",
+        ),
     ],
 )
-def test_an_answer_says_how_its_request_ended(content: dict[str, Any], outcome: str) -> None:
-    assert said_outcome(answer(content)) == outcome
+def test_an_answer_says_how_its_request_ended(
+    content: dict[str, Any], outcome: str, in_a_session: str
+) -> None:
+    assert said_outcome(answer(content), Era.MODERN) == outcome
+    assert said_outcome(answer(content), Era.LEGACY) == in_a_session
 
 
 # -- on the way to an answer ---------------------------------------------------------------------------------------

@@ -1,46 +1,52 @@
-"""Cursors: whole on the way back, and of no use elsewhere."""
+"""Cursors: whole on the way back, of no use elsewhere, and nothing that anybody could read."""
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.relay.tools.protocol import seal
 
-from relay.tools.cursors import MAX_CURSOR_CHARACTERS, Place, cursor_to, place_of
+from relay.tools.cursors import MAX_CURSOR_CHARACTERS, CursorSeal, Place
 
 REVISION = "0123456789abcdef" * 2
-CURSORS = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+PLACES = st.builds(
+    Place,
+    st.sampled_from(["erp", "mail-2"]),
+    st.none() | st.text(max_size=30),
+    st.integers(0, 300),
+)
+SEALS = st.sampled_from([seal(), seal(secret=b"")]).map(lambda one: one.cursors)
+CURSORS = seal().cursors
 
 
-@given(server=st.sampled_from(["erp", "mail-2"]), own=CURSORS)
-def test_a_cursor_leads_back_to_its_place(server: str, own: str | None) -> None:
-    place = Place(server, own)
-    cursor = cursor_to(place, REVISION)
+@given(place=PLACES, cursors=SEALS)
+def test_a_cursor_leads_back_to_its_place(place: Place, cursors: CursorSeal) -> None:
+    cursor = cursors.sealed(place, REVISION)
     assert cursor is not None
-    assert place_of(cursor, REVISION) == place
+    assert cursors.opened(cursor, REVISION) == place
 
 
-@given(own=CURSORS)
-def test_a_cursor_of_another_revision_leads_nowhere(own: str | None) -> None:
-    cursor = cursor_to(Place("erp", own), REVISION)
+@given(place=PLACES)
+def test_a_cursor_of_another_revision_or_caller_leads_nowhere(place: Place) -> None:
+    cursor = CURSORS.sealed(place, REVISION)
     assert cursor is not None
-    assert place_of(cursor, REVISION[::-1]) is None
+    assert CURSORS.opened(cursor, REVISION[::-1]) is None
+    for other in (seal(caller="another"), seal(secret=b"another"), seal(secret=b"")):
+        assert other.cursors.opened(cursor, REVISION) is None
 
 
-@given(own=st.text("ab=/+", max_size=8), at=st.integers(0, 60), sign=st.sampled_from("aZ9-_+/=. é"))
-def test_a_changed_cursor_is_another_place_or_none(own: str, at: int, sign: str) -> None:
-    cursor = cursor_to(Place("erp", own), REVISION)
+@given(place=PLACES, at=st.integers(0, 100), sign=st.sampled_from("aZ9-_+/=. \u00e9"))
+def test_a_changed_cursor_leads_nowhere(place: Place, at: int, sign: str) -> None:
+    cursor = CURSORS.sealed(place, REVISION)
     assert cursor is not None
     at %= len(cursor)
     changed = cursor[:at] + sign + cursor[at + 1 :]
-    if changed != cursor:
-        assert place_of(changed, REVISION) != Place("erp", own)
+    assert CURSORS.opened(changed, REVISION) == (place if changed == cursor else None)
 
 
 @given(cursor=st.text(max_size=60))
-def test_any_text_is_a_place_or_none(cursor: str) -> None:
-    assert place_of(cursor, REVISION) is None
-    assert place_of(f"{REVISION}.erp.{cursor}", REVISION) != Place("", None)
+def test_any_other_text_leads_nowhere(cursor: str) -> None:
+    assert CURSORS.opened(cursor, REVISION) is None
 
 
 def test_a_cursor_is_bounded_both_ways() -> None:
-    assert cursor_to(Place("erp", "x" * MAX_CURSOR_CHARACTERS), REVISION) is None
-    assert place_of("x" * (MAX_CURSOR_CHARACTERS + 1), "x" * (MAX_CURSOR_CHARACTERS + 1)) is None
-    assert cursor_to(Place("erp", "\ud800"), REVISION) is None
+    assert CURSORS.sealed(Place("erp", "x" * MAX_CURSOR_CHARACTERS), REVISION) is None
+    assert CURSORS.opened("x" * (MAX_CURSOR_CHARACTERS + 1), REVISION) is None

@@ -12,6 +12,7 @@ from tests.unit.relay.tools.protocol import (
     MANIFEST,
     META,
     PERMISSIONS,
+    cursor_to,
     gate,
     message,
     raw,
@@ -19,7 +20,7 @@ from tests.unit.relay.tools.protocol import (
     seal,
 )
 
-from relay.tools.cursors import Place, cursor_to
+from relay.tools.cursors import Place
 from relay.tools.decisions import Own, Passed, Spread
 from relay.tools.gate import Gate, still_passes
 from relay.tools.methods import Rule
@@ -27,7 +28,7 @@ from relay.tools.permissions import Permissions
 from relay.tools.reading.eras import Era
 from relay.tools.reading.messages import Message
 from relay.tools.reading.protocol_errors import ProtocolError
-from relay.tools.request_state import binding_of
+from relay.tools.request_state import StateSeal, binding_of
 from relay_contract.tools.manifest import Grant, Manifest
 
 NAMES = st.sampled_from([*PERMISSIONS.tools, "send", "pay", "mail__", "list_", "Read_invoice", ""])
@@ -259,7 +260,7 @@ def _passed(asked: Message, permissions: Permissions = PERMISSIONS) -> Passed:
         (request("completion/complete", ref={"type": "ref/prompt", "name": "summarise"}), False),
         (request("completion/complete", ref={"type": "ref/prompt", "name": "mail__reply"}), True),
         (request("tools/list"), True),
-        (request("tools/list", cursor=cursor_to(Place("mail", None), PERMISSIONS.revision)), False),
+        (request("tools/list", cursor=cursor_to("mail")), False),
     ],
 )
 def test_what_passed_is_decided_on_again_by_another_manifest(asked: Message, kept: bool) -> None:
@@ -320,8 +321,32 @@ def test_a_cursor_that_is_not_ours_is_invalid(cursor: str) -> None:
 
 def test_a_cursor_to_a_server_that_is_not_granted_is_invalid() -> None:
     for server in ("another", ""):
-        cursor = cursor_to(Place(server, "1"), PERMISSIONS.revision)
+        cursor = cursor_to(server, "1")
         assert gate().decide(request("tools/list", cursor=cursor)) is ProtocolError.invalid_cursor
+
+
+@pytest.mark.parametrize("by", [seal(caller="another"), seal(secret=b"another")])
+def test_a_cursor_of_another_caller_is_invalid(by: StateSeal) -> None:
+    for cursor in (cursor_to("mail", by=by), cursor_to("erp", "2", by=by)):
+        assert gate().decide(request("tools/list", cursor=cursor)) is ProtocolError.invalid_cursor
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}',
+        b'{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}',
+        b'{"jsonrpc":"2.0", "params":{ "_meta":{} } ,"id":1,"method":"tools/list"}',
+        b'{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"x", "_meta":{}}}',
+    ],
+)
+def test_a_request_for_a_list_goes_on_at_any_place(asked: bytes) -> None:
+    said = json.loads(asked)
+    for cursor in ("page \u00e9", None):
+        onwards = content(gate(Era.LEGACY).passed_at(message(asked), Place("mail", cursor)))
+        params = {**said.get("params", {}), "cursor": cursor}
+        kept = {key: value for key, value in params.items() if value is not None}
+        assert onwards == {**said, **({"params": kept} if "params" in said or cursor else {})}
 
 
 def test_a_cursor_has_to_be_a_string() -> None:

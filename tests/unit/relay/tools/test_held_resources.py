@@ -9,6 +9,7 @@ from tests.unit.relay.tools.protocol import answer, gate, request, seal
 
 from relay.tools.answers import answer_text
 from relay.tools.decisions import Own, Passed, Spread
+from relay.tools.list_filter import Page
 from relay.tools.permissions import Permissions
 from relay.tools.reading.eras import Era
 from relay.tools.reading.protocol_errors import ProtocolError
@@ -162,9 +163,9 @@ def test_lists_have_what_was_approved_as_it_was(
         asked = gate(era, granted).decide(request(method))
         assert isinstance(asked, Passed)
         content = {"jsonrpc": "2.0", "id": 1, "result": {key: entries}}
-        text = answer_text(answer(content), asked.question, granted, seal())
-        assert isinstance(text, str)
-        listed: list[Any] = json.loads(text)["result"][key]
+        page = answer_text(answer(content), asked.question, granted, seal())
+        assert isinstance(page, Page)
+        listed: list[Any] = json.loads(page.text)["result"][key]
         return listed
 
     assert seen(HELD) == left

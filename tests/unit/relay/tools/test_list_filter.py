@@ -1,16 +1,28 @@
 """Lists: the granted entries as their server wrote them, and no trace of the others."""
 
+import base64
 import json
+from base64 import b64encode
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.relay.tools.protocol import PERMISSIONS, answer, gate, prompt, request, seal, tool
+from tests.unit.relay.tools.protocol import (
+    PERMISSIONS,
+    answer,
+    cursor_to,
+    gate,
+    prompt,
+    request,
+    seal,
+    tool,
+)
 
 from relay.tools.answers import answer_text
-from relay.tools.cursors import Place, cursor_to
+from relay.tools.cursors import Place
 from relay.tools.decisions import Passed
+from relay.tools.list_filter import Page, empty_page
 from relay.tools.reading.eras import Era
 from relay.tools.reading.protocol_errors import ProtocolError
 
@@ -27,7 +39,7 @@ HIDDEN: list[Any] = [
     None,
 ]
 SPELLINGS = st.sampled_from([None, 0, 1])
-FIRST_PAGE_OF_MAIL = cursor_to(Place("mail", None), PERMISSIONS.revision)
+FIRST_PAGE_OF_MAIL = cursor_to("mail")
 
 
 def asked(method: str = "tools/list", era: Era = Era.MODERN, **params: Any) -> Passed:
@@ -42,7 +54,8 @@ def page(
     question = asked(method, era, **({} if cursor is None else {"cursor": cursor})).question
     text = result if isinstance(result, str) else json.dumps(result)
     content = f'{{"jsonrpc":"2.0","id":1,"result":{text}}}'.encode()
-    return answer_text(answer(content), question, PERMISSIONS, seal())
+    found = answer_text(answer(content), question, PERMISSIONS, seal())
+    return found.text if isinstance(found, Page) else found
 
 
 def seen(result: Any, **kwargs: Any) -> dict[str, Any]:
@@ -50,6 +63,11 @@ def seen(result: Any, **kwargs: Any) -> dict[str, Any]:
     assert isinstance(text, str), text
     read: dict[str, Any] = json.loads(text)["result"]
     return read
+
+
+def place_in(result: dict[str, Any]) -> Place | None:
+    """Where the list goes on."""
+    return seal().cursors.opened(result["nextCursor"], PERMISSIONS.revision)
 
 
 @given(
@@ -78,8 +96,7 @@ def test_exactly_the_granted_entries_stay_in_their_order_and_spelling(
 def test_a_page_of_which_all_is_granted_stays_as_it_is(indent: int | None) -> None:
     listed = {"resources": [{"uri": "mail://inbox/1"}], "ttlMs": 0, "cacheScope": "private"}
     text = json.dumps({"resultType": "complete", **listed}, indent=indent)
-    first_of_mail = cursor_to(Place("mail", None), PERMISSIONS.revision)
-    left = page(text, method="resources/list", cursor=first_of_mail)
+    left = page(text, method="resources/list", cursor=FIRST_PAGE_OF_MAIL)
     assert left == f'{{"jsonrpc":"2.0","id":1,"result":{text}}}'
 
 
@@ -137,7 +154,8 @@ def test_totals_and_metadata_do_not_tell_of_hidden_entries() -> None:
             "groups": {"admin": ["delete_all"]},
         }
     )
-    assert result == {"tools": [], "cacheScope": "private", "nextCursor": FIRST_PAGE_OF_MAIL}
+    assert place_in(result) == Place("mail", None)
+    assert result == {"tools": [], "cacheScope": "private", "nextCursor": result["nextCursor"]}
 
 
 @pytest.mark.parametrize(
@@ -175,7 +193,28 @@ def test_an_empty_cursor_of_a_server_is_a_cursor() -> None:
 
 
 def test_a_null_cursor_ends_a_list() -> None:
-    assert seen({"tools": [], "nextCursor": None})["nextCursor"] == FIRST_PAGE_OF_MAIL
+    assert place_in(seen({"tools": [], "nextCursor": None})) == Place("mail", None)
+    last = seen({"tools": [], "nextCursor": None}, cursor=FIRST_PAGE_OF_MAIL)
+    assert last == {"tools": [], "cacheScope": "private"}
+
+
+def test_a_cursor_shows_neither_its_server_nor_that_servers_own_cursor() -> None:
+    # an SDK's cursors name the last entry of their page, which here nobody may know
+    cursor = seen({"tools": [], "nextCursor": "after:delete_all"})["nextCursor"]
+    raw = base64.urlsafe_b64decode(cursor + "==")
+    for told in (b"delete_all", b"erp", b64encode(b"after:delete_all"), b64encode(b"delete_all")):
+        assert told not in raw
+        assert told not in cursor.encode()
+
+
+def test_pages_behind_the_last_granted_entry_are_not_told_of() -> None:
+    first = seen({"tools": GRANTED[:2], "nextCursor": "2"})
+    assert place_in(first) == Place("erp", "2", seen=2)
+    last = {"tools": [tool("delete_all"), GRANTED[2]], "nextCursor": "3"}
+    assert place_in(seen(last, cursor=first["nextCursor"])) == Place("mail", None)
+    # of what is granted by patterns nobody knows how much there is
+    pattern = {"resources": [{"uri": "file:///reports/a"}], "nextCursor": "2"}
+    assert place_in(seen(pattern, method="resources/list")) == Place("erp", "2", seen=1)
 
 
 @pytest.mark.parametrize(
@@ -208,5 +247,15 @@ def test_entries_whose_keys_would_take_long_to_read_are_no_page() -> None:
 
 
 def test_pages_are_equal_however_much_is_hidden() -> None:
-    many = seen({"tools": [tool(f"hidden{place}") for place in range(50)]})
-    assert many == seen({"tools": []})
+    hidden = {"tools": [tool(f"hidden{place}") for place in range(50)]}
+    assert seen(hidden, cursor=FIRST_PAGE_OF_MAIL) == seen({"tools": []}, cursor=FIRST_PAGE_OF_MAIL)
+
+
+@pytest.mark.parametrize("era", Era)
+def test_a_page_that_stands_for_a_server_that_failed_is_the_last_one_and_empty(era: Era) -> None:
+    question = asked("resources/list", era).question
+    content = json.loads(empty_page('"a"', question))
+    assert content["id"] == "a"
+    assert content["result"].pop("resources") == []
+    fresh = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+    assert content["result"] == (fresh if era is Era.MODERN else {})

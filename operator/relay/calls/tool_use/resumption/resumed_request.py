@@ -13,6 +13,7 @@ from relay.calls.tool_use.session_access import (
     LAST_EVENT_HEADER,
     call_position_seal,
     holder_of,
+    new_nonce,
     secret_of,
     session_and_access,
 )
@@ -107,6 +108,7 @@ class ResumedRequest(AnsweringRequest, ClaimReader):
             secret=secret_of(self._context, caller, access),
             caller=holder_of(caller),
             now=time.time(),
+            new_nonce=new_nonce,
         )
         call = self._call = ResumableCall(
             self._context.providers,
