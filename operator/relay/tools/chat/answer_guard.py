@@ -13,8 +13,11 @@ MAX_HELD_BYTES: Final = 4 * 1024 * 1024
 """An event that is longer is not passed on, nor an answer in one document."""
 ANSWER_BOUNDS: Final = Bounds(size=MAX_HELD_BYTES, depth=128, brackets=128 * 1024)
 
-_MARKS: Final = (b"tool", b"_call", b"mcp", b"output_item", b'"output"', b"partial_json")
-"""One of them stands in whatever calls a tool, in chat completions, the Responses API or Anthropic's."""
+_MARKS: Final = (
+    *(b"tool", b"_call", b"mcp", b"output_item", b'"output"', b"partial_json"),
+    *(b"nctionCall", b"nction-call", b"xecutable"),
+)
+"""One of them stands in whatever calls a tool, in chat completions, the Responses API, Anthropic's or Gemini's."""
 _ESCAPED_LETTER: Final = re.compile(rb"\\u00(?:5[fF]|[67])")
 """Letters that no encoder escapes, and that could spell a mark otherwise."""
 _BLANK_LINE: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
@@ -94,10 +97,11 @@ class AnswerGuard:
     def document(self) -> bytes:
         """Ends an answer in one document; returns it if it may pass."""
         body = self._taken()
-        if not self.refuses and _is_object(body) and (b"\0" in body or _may_call(body)):
-            payload = _object_in(body)
-            self.is_unreadable = payload is None
-            self.refuses = payload is None or not self._called.permits(payload)
+        # clients find out by its zeros that a text is in UTF-16 or UTF-32
+        if not self.refuses and (b"\0" in body or (_is_json(body) and _may_call(body))):
+            payloads = _objects_in(body)
+            self.is_unreadable = payloads is None
+            self.refuses = payloads is None or not all(map(self._called.permits, payloads))
         return b"" if self.refuses else body
 
     def _taken(self) -> bytes:
@@ -129,16 +133,16 @@ class AnswerGuard:
             elif field == b"event":
                 name = value.strip()
         data = b"\n".join(lines)
-        if not _is_object(data) and not data.startswith(b"["):
+        if not _is_json(data):
             # no client takes it for anything
             return True
-        payload = _object_in(data)
-        return payload is not None and self._called.permits(payload, name.decode("latin-1"))
+        payload = _value_in(data)
+        return isinstance(payload, dict) and self._called.permits(payload, name.decode("latin-1"))
 
 
-def _is_object(data: bytes) -> bool:
-    """Returns whether a client may read an object in this: nothing else calls a tool, a page in HTML least of all."""
-    return data.lstrip().removeprefix(_BOM).lstrip().startswith(b"{")
+def _is_json(data: bytes) -> bool:
+    """Returns whether a client may read objects in this: nothing else calls a tool, a page in HTML least of all."""
+    return data.lstrip().removeprefix(_BOM).lstrip().startswith((b"{", b"["))
 
 
 def _may_call(text: bytes) -> bool:
@@ -159,8 +163,22 @@ def _end_of_events(data: bytes) -> int:
     return end
 
 
-def _object_in(data: bytes) -> dict[str, Any] | None:
-    """Decodes an object in which no key stands twice; None for anything else.
+def _objects_in(data: bytes) -> list[dict[str, Any]] | None:
+    """Decodes an object, or those of an array, as which Gemini writes a stream; None for what cannot be read."""
+    value = _value_in(data)
+    found: list[dict[str, Any]] = []
+    left: list[Any] = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            found.append(one)
+        elif isinstance(one, list):
+            left += reversed(one)
+    return None if value is None else found
+
+
+def _value_in(data: bytes) -> Any:
+    """Decodes a value in which no key stands twice; None for anything else.
 
     What is written again byte by byte has each key once; most providers write it so, and the strict decoder takes five times as long.
     """
@@ -169,12 +187,11 @@ def _object_in(data: bytes) -> dict[str, Any] | None:
     try:
         value = orjson.loads(data)
         if orjson.dumps(value) == data:
-            return value if isinstance(value, dict) else None
+            return value
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         pass
     try:
         # providers written in Python send NaN, and clients read it
-        value = value_in(text_of(data, ANSWER_BOUNDS), with_nan=True)
+        return value_in(text_of(data, ANSWER_BOUNDS), with_nan=True)
     except UnreadableJson:
         return None
-    return value if isinstance(value, dict) else None

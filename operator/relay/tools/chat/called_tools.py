@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from relay.tools.chat.chat_policy import ChatPolicy
+from relay.tools.chat.other_shapes import Found, may_be_calls
 from relay.tools.chat.tool_entries import label, printable
 
 _NAMED_CALLS: Final = ("function_call", "custom_tool_call")
@@ -15,6 +16,8 @@ _OTHER_ITEMS: Final = (
 _ARGUMENTS: Final = ("function_call_arguments", "custom_tool_call_input")
 """Events of the Responses API, by the second part of their names, that bring the arguments of a call by name."""
 _ARGUMENT_KEYS: Final = ("arguments", "input")
+_OTHER_ARGUMENT_KEYS: Final = (*_ARGUMENT_KEYS, "args", "parameters")
+"""Those of other shapes as well."""
 _CALLING_BLOCKS: Final = ("tool_use", *_NAMED_CALLS, "tool_call")
 """Types of blocks of content that call a tool by its name: Anthropic's, and those that some gateways and clients write an item or a call as."""
 _CALLING_WORDS: Final = ("tool_use", "_call")
@@ -37,13 +40,14 @@ class CalledTools:
     denied is what the first call that is not granted names itself, empty as long as there is none, or where nobody can tell what is called.
     """
 
-    __slots__ = ("_blocks", "_items", "_names", "_policy", "denied")
+    __slots__ = ("_blocks", "_has_named_another", "_items", "_names", "_policy", "denied")
 
     def __init__(self, policy: ChatPolicy) -> None:
         self._policy = policy
         self._names: dict[tuple[int, int], str] = {}
         self._items: set[object] = set()
         self._blocks: set[object] = set()
+        self._has_named_another = False
         self.denied = ""
 
     def permits(self, payload: dict[str, Any], event: str = "") -> bool:
@@ -60,8 +64,10 @@ class CalledTools:
         items = [payload.get("output")]
         if isinstance(response, dict):
             items.append(response.get("output"))
-        return all(self._permits_items(one) for one in items) and self._permits_item(
-            payload.get("item"), payload.get("output_index")
+        return (
+            all(self._permits_items(one) for one in items)
+            and self._permits_item(payload.get("item"), payload.get("output_index"))
+            and all(map(self._permits_other, may_be_calls(payload)))
         )
 
     # -- chat completions ------------------------------------------------------------------------------------------
@@ -146,6 +152,37 @@ class CalledTools:
                 return self._deny(label(part))
             known = self._names[place] = name
         return known is not None or not _has_arguments(parts)
+
+    # -- any other shape -------------------------------------------------------------------------------------------
+
+    def _permits_other(self, found: Found) -> bool:
+        """Judges what may call a tool where none of the APIs has calls; what is known was judged, and is permitted again."""
+        match found.why:
+            case "type":
+                return self._permits_block(found.value, None)
+            case "name":
+                is_named = isinstance(found.value, str)
+                return not is_named or self._permits_named(found.value)
+            case "runs":
+                return self._deny("executable_code")
+            case "calls":
+                calls = found.value if isinstance(found.value, list) else [found.value]
+                return all(self._permits_other_call(one) for one in calls if isinstance(one, dict))
+
+    def _permits_other_call(self, call: dict[str, Any]) -> bool:
+        parts = [call, call.get("function"), call.get("custom")]
+        holders = [part for part in parts if isinstance(part, dict)]
+        names = [part["name"] for part in holders if part.get("name")]
+        if names:
+            self._has_named_another = True
+            return all(map(self._permits_named, names))
+        # pieces in other shapes do not say of which call they are
+        has_arguments = any(part.get(key) for part in holders for key in _OTHER_ARGUMENT_KEYS)
+        begun = self._names or self._items or self._blocks or self._has_named_another
+        return bool(begun) or not has_arguments
+
+    def _permits_named(self, name: object) -> bool:
+        return self._policy.permits(name) or self._deny(label({"name": name}))
 
     # -- the Responses API -----------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """Calls of tools in answers: none that is not granted gets through, in whatever pieces an answer comes."""
 
+import codecs
 import json
 from itertools import pairwise
 from typing import Any
@@ -54,6 +55,26 @@ def argument(said: str, index: int = 0) -> dict[str, Any]:
     return {"type": "content_block_delta", "index": index, "delta": delta}
 
 
+def candidate(*parts: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """An answer in Gemini's own shape."""
+    content = {"role": "model", "parts": [*parts]}
+    return {"candidates": [{"index": 0, "content": content}], **fields}
+
+
+def gemini(name: str) -> dict[str, Any]:
+    return {"functionCall": {"name": name, "args": {"a": SECRET}}}
+
+
+def bedrock(name: str) -> dict[str, Any]:
+    """The beginning of a call in the shape of Bedrock's Converse."""
+    start = {"toolUse": {"toolUseId": "t", "name": name}}
+    return {"contentBlockStart": {"contentBlockIndex": 0, "start": start}}
+
+
+def converse(said: str) -> dict[str, Any]:
+    return {"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"toolUse": {"input": said}}}}
+
+
 def added(one: dict[str, Any], place: int = 0) -> dict[str, Any]:
     return {"type": "response.output_item.added", "output_index": place, "item": one}
 
@@ -88,6 +109,19 @@ PERMITTED_STREAMS: dict[str, list[dict[str, Any]]] = {
     "a block that only tells": [{"type": "content_block_start", "index": 0, "content_block": {"type": "function_call_output", "output": "x"}}],
     "parts of words": [{"type": "response.content_part.added", "part": {"type": "output_text", "text": "tool_use"}}],
     "blocks of words": [delta(content=[{"type": "text", "text": "tool_use"}, "tool", {"type": 7}])],
+    "a call in Gemini's shape": [
+        candidate({"text": "one tool"}, gemini("read_invoice"), usageMetadata={"toolUsePromptTokenCount": 3}),
+        candidate(gemini("mail__send")),
+    ],
+    "a call in Bedrock's shape": [bedrock("read_invoice"), converse('{"a"'), converse(":1}"), {"messageStop": {"stopReason": "tool_use"}}],
+    "arguments that look like a call": [
+        candidate({"functionCall": {"name": "read_invoice", "args": {"tool_calls": [{"name": "pay"}], "functionCall": {"name": "pay"}}}}),
+        begun({"type": "tool_use", "name": "read_invoice", "input": {"tool_calls": [{"name": "pay"}]}}),
+    ],
+    "tools whose schemas look like a call": [
+        {"type": "response.created", "response": {"tools": [{"type": "function", "name": "read_invoice", "parameters": {"properties": {"tool_call": {"name": "pay"}}}}], "output": []}},
+    ],
+    "what was used": [delta(content="x", usage={"tool_calls": {"web_search": 0}}), {"choices": [], "usage": {"server_tool_use": {"tool_calls": 1}}}],
     "a response": [
         {"type": "response.created", "response": {"id": "r", "tools": [{"type": "function", "name": "read_invoice"}], "output": []}},
         added(item("read_invoice")),
@@ -155,6 +189,15 @@ DENIED_EVENTS: dict[str, list[dict[str, Any]]] = {
     ],
     "an event of a hosted tool": [{"type": "response.code_interpreter_call_code.delta", "delta": SECRET}],
     "a connector's tools": [{"type": "response.mcp_list_tools.completed", "item_id": SECRET}],
+    "a call in Gemini's shape": [candidate(gemini("pay"))],
+    "one beside a granted one in Gemini's shape": [candidate(gemini("read_invoice"), gemini("pay"))],
+    "one in snake case": [candidate({"function_call": {"name": "pay", "args": {"a": SECRET}}})],
+    "code that Gemini runs": [candidate({"executableCode": {"language": "PYTHON", "code": SECRET}})],
+    "a call in Bedrock's shape": [bedrock("pay"), converse(SECRET)],
+    "arguments of no call in Bedrock's shape": [converse(SECRET)],
+    "a call that a gateway keeps beside the message": [delta(content="x", provider_specific_fields={"tool_calls": [piece("pay", SECRET)]})],
+    "a call in an envelope": [{"data": {"choices": [delta(piece("pay", SECRET))["choices"][0]]}}],
+    "a call by the name of its tool": [{"type": "tool-call", "toolCallId": "c", "toolName": "pay", "args": {"a": SECRET}}],
     "the whole response at its end": [{"type": "response.completed", "response": {"output": [item("pay", arguments=SECRET)]}}],
 }  # fmt: skip
 
@@ -230,6 +273,9 @@ def completion(*calls: dict[str, Any], **fields: Any) -> bytes:
         completion(piece("read_invoice", "{}", index=None), piece("mail__send", "{}", index=None)),
         completion(),
         b'{"error":{"message":"no tool_calls here"}}',
+        b'[{"error":{"message":"no tool_calls here"}}]',
+        json.dumps(candidate(gemini("read_invoice"))).encode(),
+        json.dumps([candidate(gemini("read_invoice")), candidate(gemini("mail__send"))]).encode(),
         json.dumps({"output": [item("read_invoice"), {"type": "message"}], "tools": []}).encode(),
         completion(content=[block("read_invoice"), block("mail__send")]),
         b"words that are no JSON",
@@ -262,9 +308,19 @@ def test_a_document_that_calls_what_is_granted_passes(body: bytes) -> None:
         json.dumps({"output": [None]}).encode(),
         b'{"choices":[{"message":{"tool_calls":[{"function":{"name":"pay"}}]}}],"choices":[]}',
         b'\xef\xbb\xbf{"choices":[{"message":{"tool_calls":[{"function":{"name":"pay"}}]}}]}',
-        '{"choices":[{"message":{"tool_calls":[{"function":{"name":"pay"}}]}}]}'.encode(
-            "utf-16-le"
+        *(
+            '{"choices":[{"message":{"tool_calls":[{"function":{"name":"pay"}}]}}]}'.encode(coding)
+            for coding in ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
         ),
+        codecs.BOM_UTF16_BE
+        + '{"choices":[{"message":{"tool_calls":[{"function":{"name":"pay"}}]}}]}'.encode(
+            "utf-16-be"
+        ),
+        json.dumps(candidate(gemini("pay"))).encode(),
+        json.dumps([candidate({"text": "x"}), candidate(gemini("pay"))]).encode(),
+        b" [" + completion(piece("pay")) + b"]",
+        b"\xef\xbb\xbf[[" + completion(piece("pay")) + b"]]",
+        b'[{"choices":[{"message":{"tool_calls":[{"name":"pay"}]}}]}',
     ],
 )
 def test_a_document_that_calls_anything_else_does_not(body: bytes) -> None:
