@@ -23,6 +23,7 @@ from tests.blackbox.tool_calls import (
     listed,
 )
 from tests.blackbox.tool_server import (
+    Behaviour,
     ToolServer,
     called,
     error,
@@ -466,6 +467,36 @@ def test_a_stream_that_ends_without_an_answer_ends_with_an_error(
     last = json.loads(answer.body.strip().split(b"data: ")[-1])
     assert last["id"] == 1
     assert last["error"]["code"] == -32603
+
+
+SAID = f"your header is `Authorization: Bearer {SECRET}`"
+FAILED = {"code": -32603, "message": SAID, "data": {"headers": {"authorization": SECRET}}}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        lambda body: result(body, {**called(body["params"]), "structuredContent": {SECRET: SAID}}),
+        lambda body: result(
+            body, {"isError": True, "content": [{"type": "text", "text": SAID}], "_meta": FAILED}
+        ),
+        lambda body: (200, "application/json", error(body, -32603, SAID)),
+        lambda body: (400, "application/json", error(body, -32600, SAID)),
+        lambda body: events(
+            note("notifications/message", level="info", data=SAID),
+            note("notifications/progress", progressToken=SECRET, progress=1, message=SAID),
+            json.dumps({"jsonrpc": "2.0", "id": body["id"], "error": FAILED}).encode(),
+        ),
+    ],
+)
+def test_a_server_that_repeats_what_it_was_shown_tells_callers_nothing_of_it(
+    finance: Relay, erp: ToolServer, told: Behaviour
+) -> None:
+    erp.behaviours["read_invoice"] = told
+    answer = call(finance, "read_invoice")
+    assert answer.status in (200, 400)
+    assert b"[hidden]" in answer.body
+    assert SECRET not in str(answer.headers) + answer.body.decode()
 
 
 def test_what_came_before_a_stream_was_cut_off_arrives(finance: Relay, platform: Platform) -> None:

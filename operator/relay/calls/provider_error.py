@@ -9,14 +9,12 @@ from relay.calls.attempts.attempt import Attempt
 from relay.dialect.answers import error_shape
 from relay.dialect.answers.answer_content import decoded
 from relay.dialect.answers.error_report import OVERLOADED, TIMEOUTS, ErrorReport
+from relay.dialect.answers.hidden_secret import without_secret
 from relay.dialect.refusals import INVALID, SERVER, error_body
 
 PassedOnError = tuple[int, bytes, bytes]
 """Status, header fields and body for the caller."""
 _RETRY_FIELDS: Final = frozenset({b"retry-after", b"retry-after-ms", b"x-should-retry"})
-_LEAST_SECRET_BYTES: Final = 8
-"""A shorter key may be any word."""
-_HIDDEN: Final = b"[hidden]"
 
 
 def passed_on(attempt: Attempt) -> PassedOnError:
@@ -33,7 +31,11 @@ def passed_on(attempt: Attempt) -> PassedOnError:
             body = _rendered(error)
         elif not error_shape.has_error_object(document):
             body, status = _without_words(attempt, body, status)
-    return status, _fields(attempt, status, said=attempt.status), _without_secret(attempt, body)
+    return (
+        status,
+        _fields(attempt, status, said=attempt.status),
+        without_secret(attempt.credential, body),
+    )
 
 
 def made_of(attempt: Attempt, error: ErrorReport) -> PassedOnError:
@@ -56,7 +58,7 @@ def made_of(attempt: Attempt, error: ErrorReport) -> PassedOnError:
     if details["type"] == "error":
         # the name of an event, and of no kind of error
         details["type"] = INVALID if error.is_callers else SERVER
-    body = _without_secret(attempt, _rendered(details))
+    body = without_secret(attempt.credential, _rendered(details))
     return status, _fields(attempt, status, said=error.status), body
 
 
@@ -93,14 +95,6 @@ def _plain_text(attempt: Attempt, body: bytes) -> str:
     except UnicodeDecodeError:
         return ""
     return "" if text.startswith("<") else error_shape.bounded(text)
-
-
-def _without_secret(attempt: Attempt, body: bytes) -> bytes:
-    """Hides the relay's own key from the caller: some providers repeat what they were sent."""
-    secret = attempt.credential
-    if len(secret) < _LEAST_SECRET_BYTES or secret not in body:
-        return body
-    return body.replace(secret, _HIDDEN)
 
 
 def _fields(attempt: Attempt, status: int, *, said: int) -> bytes:

@@ -60,6 +60,10 @@ class ProviderAccess:
                 self._note_missing_key(upstream)
         return line
 
+    def credential(self, upstream: Upstream) -> bytes:
+        """Returns the provider's key as it is shown; empty where there is none."""
+        return (self._keys.line(upstream) or b"")[len(upstream.auth_prefix) :].strip()
+
     def shared_secret(self, upstreams: Iterable[Upstream]) -> bytes:
         """Returns a secret that all pods of the tenant have in common, and no caller knows: made of these providers' credentials.
 

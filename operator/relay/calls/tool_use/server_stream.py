@@ -7,9 +7,10 @@ from mypy_extensions import trait
 
 from relay.calls.attempts.provider_access import ProviderAccess
 from relay.calls.tool_use.server_receiver import ServerReceiver
-from relay.http.connection_pool import Origin
+from relay.dialect.answers.hidden_secret import without_secret
 from relay.http.headers import Field
 from relay.http.upstream import UpstreamConnection
+from relay.routing.snapshot import Upstream
 from relay.tools.reading.event_stream import Event, EventReader, EventTooLarge
 from relay.tools.reading.messages import SERVER_BOUNDS
 from relay.tools.seats import Seat
@@ -44,6 +45,7 @@ class ServerStream(ServerReceiver):
     """One server's stream of what changes there. place is what its reader knows it by; is_taken says that its server has another one."""
 
     __slots__ = (
+        "_credential",
         "_events",
         "_origin",
         "_place",
@@ -59,7 +61,7 @@ class ServerStream(ServerReceiver):
         providers: ProviderAccess,
         place: int,
         server: str,
-        origin: Origin,
+        upstream: Upstream,
         request: bytes,
         seat: Seat,
         reader: StreamReader,
@@ -67,7 +69,8 @@ class ServerStream(ServerReceiver):
         super().__init__(providers)
         self._place = place
         self._server = server
-        self._origin = origin
+        self._origin = upstream.origin
+        self._credential = providers.credential(upstream)
         self._request = request
         self._seat = seat
         self._reader = reader
@@ -133,6 +136,7 @@ class ServerStream(ServerReceiver):
         self._reader.crashed(error)
 
     def _take_event(self, event: Event) -> None:
+        event = event._replace(data=without_secret(self._credential, event.data))
         if not self._reader.arrived(self._place, self._server, event) and not self._is_over:
             self._end()
 

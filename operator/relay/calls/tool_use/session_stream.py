@@ -135,7 +135,7 @@ class SessionStream(TenantRequest, StreamReader):
                 self._context.providers,
                 session.place(server),
                 server,
-                access.upstreams[server].origin,
+                access.upstreams[server],
                 request,
                 seat,
                 self,

@@ -7,6 +7,7 @@ from mypy_extensions import trait
 
 from relay.calls.attempts.provider_access import ProviderAccess
 from relay.calls.tool_use.server_receiver import ServerReceiver
+from relay.dialect.answers.hidden_secret import without_secret
 from relay.http.headers import Field
 from relay.http.upstream import Fault, UpstreamConnection
 from relay.routing.snapshot import ToolAccess
@@ -15,7 +16,7 @@ from relay.tools.decisions import Passed
 from relay.tools.list_filter import Page
 from relay.tools.permissions import Permissions
 from relay.tools.reading.event_stream import Event, EventReader, EventTooLarge
-from relay.tools.reading.messages import SERVER_BOUNDS, Kind, Message, read_message
+from relay.tools.reading.messages import SERVER_BOUNDS, Kind, Message, Unusable, read_message
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import StateSeal
 from relay.tools.server_requests import marked
@@ -82,6 +83,7 @@ class ToolCall(ServerReceiver):
         "_place",
         "_reader",
         "_seal",
+        "_secret",
         "_status",
     )
 
@@ -102,7 +104,7 @@ class ToolCall(ServerReceiver):
         self._seal = seal
         self._reader = reader
         self._place = place
-        self._auth = b""
+        self._auth = self._secret = b""
         self._is_sent = False
         self._status = 0
         self._body = bytearray()
@@ -112,7 +114,12 @@ class ToolCall(ServerReceiver):
         """Sends the message as soon as there is a connection. auth is the server's credential as a header line."""
         self._auth = auth
         upstream = self._access.upstreams[self._passed.server]
+        self._secret = auth[len(upstream.auth_prefix) :].strip()
         self._acquire(upstream.origin)
+
+    def _message_in(self, data: bytes) -> Message | Unusable:
+        """Reads what the server says, without the credential that it was shown."""
+        return read_message(without_secret(self._secret, data), SERVER_BOUNDS)
 
     @property
     def may_have_run(self) -> bool:
@@ -180,7 +187,7 @@ class ToolCall(ServerReceiver):
         if self._events is not None:
             self._end_events()
         else:
-            self._take_answer(read_message(bytes(self._body), SERVER_BOUNDS))
+            self._take_answer(self._message_in(bytes(self._body)))
 
     def _lost(self) -> None:
         self._fail(ProtocolError.server_unavailable)
@@ -197,7 +204,7 @@ class ToolCall(ServerReceiver):
         self._fail(ProtocolError.invalid_answer)
 
     def _take_event(self, event: Event) -> None:
-        message = read_message(event.data, SERVER_BOUNDS)
+        message = self._message_in(event.data)
         if isinstance(message, Message):
             self._take_said(message)
         else:

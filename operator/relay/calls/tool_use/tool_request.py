@@ -183,7 +183,7 @@ class ToolRequest(SessionRequest, ListeningReader):
                     self._context.providers,
                     place,
                     server,
-                    access.upstreams[server].origin,
+                    access.upstreams[server],
                     request,
                     seat,
                     stream,

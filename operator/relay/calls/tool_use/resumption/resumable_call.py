@@ -15,7 +15,7 @@ from relay.http.upstream import Fault, UpstreamConnection
 from relay.routing.snapshot import ToolAccess
 from relay.tools.decisions import Passed
 from relay.tools.reading.event_stream import Event, EventReader
-from relay.tools.reading.messages import SERVER_BOUNDS, Kind, Message, read_message
+from relay.tools.reading.messages import SERVER_BOUNDS, Kind, Message
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import StateSeal
 from relay.tools.sealed.event_ids import is_server_id
@@ -162,7 +162,7 @@ class ResumableCall(ToolCall):
         if not self._goes_on:
             super()._take_event(event)
             return
-        message = read_message(event.data, SERVER_BOUNDS)
+        message = self._message_in(event.data)
         # servers that keep all events of a session tell those of its other streams too, and empty ones
         if isinstance(message, Message) and not self._is_for_another(message):
             self._take_said(message)
