@@ -5,6 +5,7 @@ followed to addresses that relays may not reach either. None of its texts is kep
 """
 
 import asyncio
+import codecs
 import hashlib
 import ipaddress
 import json
@@ -431,14 +432,23 @@ class _Events:
     def __init__(self) -> None:
         self._line = bytearray()
         self._data: list[bytes] = []
+        self._has_begun = self._ends_with_cr = False
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
+        if self._ends_with_cr:
+            # the second half of a line end
+            piece = piece.removeprefix(b"\n")
+        self._ends_with_cr = piece.endswith(b"\r")
         self._line += piece
-        if b"\n" not in piece:
+        if b"\n" not in piece and b"\r" not in piece:
             return
-        *lines, rest = bytes(self._line).split(b"\n")
+        text = bytes(self._line)
+        if not self._has_begun:
+            self._has_begun = True
+            text = text.removeprefix(codecs.BOM_UTF8)
+        *lines, rest = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         self._line = bytearray(rest)
-        for line in (one.removesuffix(b"\r") for one in lines):
+        for line in lines:
             if line.startswith(b"data:"):
                 self._data.append(line[5:].removeprefix(b" "))
             elif not line and self._data:

@@ -119,6 +119,37 @@ async def test_a_credential_goes_into_its_header_and_no_redirect_is_followed(
     assert (seen, found.reason) == (["k"], Reason.INVALID_ANSWER)
 
 
+@pytest.mark.parametrize("begin", ["", "\ufeff"], ids=["bare", "with a mark"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+async def test_a_stream_may_have_any_line_ends_and_pieces(
+    tmp_path: Path, begin: str, end: str, size: int
+) -> None:
+    async def streams(request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        said = json.dumps(result(body, tools=[tool("a")], prompts=[]), indent=1).splitlines()
+        lines = [
+            "retry: 1",
+            "",
+            ": hi",
+            "event: message",
+            *(f"data: {line}" for line in said),
+            "",
+            "",
+        ]
+        text = (begin + end.join(lines)).encode()
+        for at in range(0, len(text), size):
+            await response.write(text[at : at + size])
+        return response
+
+    async with a_server(tmp_path / "s", streams):
+        lists = ToolLists(connect=lambda _: aiohttp.UnixConnector(str(tmp_path / "s")))
+        found = await lists.read(Address(url="http://erp/mcp", upstream=SERVICE))
+    assert found.tools.keys() == {"a"}
+
+
 async def test_an_answer_may_be_a_stream_that_stays_open(tmp_path: Path) -> None:
     async def streams(request: web.Request) -> web.StreamResponse:
         body = await request.json()
