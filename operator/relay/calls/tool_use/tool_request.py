@@ -31,7 +31,13 @@ from relay.tools.methods import Rule
 from relay.tools.permissions import Permissions
 from relay.tools.reading.eras import MODERN_VERSION, Era
 from relay.tools.reading.messages import CLIENT_BOUNDS, Kind, Message, read_message
-from relay.tools.reading.mirrored_headers import MirroredHeaders, check, era_of, name_header
+from relay.tools.reading.mirrored_headers import (
+    MirroredHeaders,
+    check,
+    check_given,
+    era_of,
+    name_header,
+)
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import StateSeal
 from relay.tools.subscriptions import Subscription
@@ -100,7 +106,11 @@ class ToolRequest(SessionRequest, ListeningReader):
             new_nonce=new_nonce,
         )
         if era is Era.LEGACY:
-            self.tell_session(message, caller, access, seal, call_id)
+            error = check_given(message, headers)
+            if error is None:
+                self.tell_session(message, caller, access, seal, call_id)
+            else:
+                self._send_error(error)
         elif era is Era.MODERN and MODERN_VERSION in access.versions:
             self._tell_modern(message, headers, caller, access, seal, call_id)
         else:
@@ -115,8 +125,9 @@ class ToolRequest(SessionRequest, ListeningReader):
         seal: StateSeal,
         call_id: str,
     ) -> None:
-        # no header of a notification is defined
-        error = check(message, headers) if message.kind is Kind.REQUEST else None
+        # a notification need not have any
+        is_request = message.kind is Kind.REQUEST
+        error = (check(message, headers) if is_request else None) or check_given(message, headers)
         if error is ProtocolError.unsupported_version:
             self._send_unsupported(access)
             return

@@ -63,6 +63,20 @@ def check(message: Message, headers: MirroredHeaders) -> ProtocolError | None:
     return None
 
 
+def check_given(message: Message, headers: MirroredHeaders) -> ProtocolError | None:
+    """Returns why a message is refused that need not have these fields, and whose fields say something else than it does.
+
+    Clients send them in the legacy era as well, and what goes by them does not ask for the era.
+    """
+    if headers.method is not None and headers.method != message.method:
+        return ProtocolError.header_mismatch
+    if headers.name is None:
+        return None
+    holders = (message.params, message.params.get("ref"))
+    names = [one.get(key) for one in holders if isinstance(one, dict) for key in ("name", "uri")]
+    return None if decoded(headers.name) in filter(None, names) else ProtocolError.header_mismatch
+
+
 def name_header(message: Message, name: str) -> str | None:
     """Returns Mcp-Name for a message that goes on under this name; None where it has none."""
     return encoded(name) if message.method in _NAMED_BY else None

@@ -12,6 +12,7 @@ from relay.tools.reading.messages import Message
 from relay.tools.reading.mirrored_headers import (
     MirroredHeaders,
     check,
+    check_given,
     decoded,
     encoded,
     era_of,
@@ -59,6 +60,30 @@ def test_headers_that_repeat_the_body_pass() -> None:
 )
 def test_a_header_that_is_missing_or_differs_refuses_the_call(changes: dict[str, Any]) -> None:
     assert check(CALL, headers(**changes)) is ProtocolError.header_mismatch
+
+
+@pytest.mark.parametrize(
+    ("asked", "changes", "fits"),
+    [
+        (CALL, {}, True),
+        (CALL, {"method": None, "name": None}, True),
+        (CALL, {"name": "pay"}, False),
+        (CALL, {"method": "tools/list", "name": None}, False),
+        (CALL, {"name": "=?base64?cmVhZF9pbnZvaWNl?="}, True),
+        (CALL, {"name": "read_invoice, read_invoice"}, False),
+        (request("resources/subscribe", uri="memo://rates"), {"name": "memo://rates"}, True),
+        (request("tools/list"), {"name": "pay"}, False),
+        (request("completion/complete", ref={"name": "a"}), {"name": "a"}, True),
+        (request("tools/call", name=["pay"]), {"name": "pay"}, False),
+        (message({"jsonrpc": "2.0", "method": "notifications/initialized"}), {"name": None}, True),
+        (message({"jsonrpc": "2.0", "method": "notifications/initialized"}), {}, False),
+    ],
+)
+def test_a_header_that_nobody_asked_for_must_not_say_anything_else(
+    asked: Message, changes: dict[str, Any], fits: bool
+) -> None:
+    sent = headers(**{"method": asked.method, **changes})
+    assert check_given(asked, sent) is (None if fits else ProtocolError.header_mismatch)
 
 
 def test_a_name_may_come_encoded() -> None:
