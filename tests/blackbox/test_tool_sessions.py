@@ -1,6 +1,7 @@
 """Clients of the era with sessions (MCP 2025-11-25): a session is its own tenant's and key's, and the same gate holds in it."""
 
 import json
+import queue
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -277,6 +278,79 @@ def test_calls_in_a_session_are_booked_and_limited(
     assert session not in relay.output()
 
 
+def test_headers_that_say_something_else_than_a_message_refuse_it_in_sessions_too(
+    office: Relay, crm: SessionServer
+) -> None:
+    session = begun(office)
+    asked = body("tools/call", name="read_invoice", arguments={"n": 1})
+    before = len(crm.seen)
+    for fields in ({"mcp-method": "tools/list"}, {"mcp-name": "pay"}, {"mcp-method": ""}):
+        assert code(say(office, session, asked, **fields), 400) == -32020
+    note = body("notifications/roots/list_changed", id=None)
+    assert code(say(office, session, note, **{"mcp-method": "ping"}), 400) == -32020
+    assert len(crm.seen) == before
+    same = {"mcp-method": "tools/call", "mcp-name": "read_invoice"}
+    assert say(office, session, asked, **same).status == 200
+
+
+def test_a_reply_to_what_the_client_was_never_asked_reaches_no_server(
+    office: Relay, crm: SessionServer
+) -> None:
+    sessions = begun(office), begun(office)
+    with streaming(office, sessions[0]) as wire:
+        crm.say(json.dumps(ELICITATION).encode())
+        asked = message_of(wire.chunk())["id"]
+    before = len(crm.seen)
+    for session, identity in (
+        (sessions[0], 7),
+        (sessions[0], "7"),
+        (sessions[0], "0:7"),
+        (sessions[0], asked.rpartition(":")[0] + ":8"),
+        (sessions[1], asked),
+    ):
+        reply = {"jsonrpc": "2.0", "id": identity, "result": {"action": "accept"}}
+        assert code(say(office, session, reply), 400) == -32600
+    assert len(crm.seen) == before
+    reply = {"jsonrpc": "2.0", "id": asked, "result": {"action": "accept"}}
+    assert say(office, sessions[0], reply).status == 202
+
+
+class Sessionless(SessionServer):
+    """A server that gives its sessions no ids."""
+
+    def begin(self) -> str:
+        self.streams[""] = queue.Queue()
+        self.counts[""] = 0
+        self.told[""] = []
+        return ""
+
+
+def test_a_server_that_repeats_what_it_was_shown_tells_sessions_nothing_of_it(
+    office: Relay, crm: SessionServer
+) -> None:
+    shown = {"message": f"Bearer {SECRET}?", "requestedSchema": {"type": "object"}}
+    asked = {**ELICITATION, "params": shown}
+    with streaming(office, begun(office)) as wire:
+        crm.say(json.dumps(asked).encode())
+        told = wire.chunk()
+    assert message_of(told)["params"]["message"] == "Bearer [hidden]?"
+    assert SECRET.encode() not in told
+
+
+def test_a_server_that_keeps_no_sessions_is_not_told_by_ids_whose_requests_end(
+    office: Relay, platform: Platform
+) -> None:
+    with serving_sessions(Sessionless(tools=[*TOOLS])) as bare:
+        office.push(granted_at(platform, bare, FINANCE))
+        session = begun(office)
+        for note in (
+            body("notifications/cancelled", id=None, requestId=1),
+            body("notifications/progress", id=None, progressToken=1, progress=1),
+        ):
+            assert say(office, session, note).status == 202
+    assert bare.methods() == ["initialize", "notifications/initialized"]
+
+
 def test_messages_that_are_no_calls_have_a_rate_of_their_own(
     office: Relay, platform: Platform, crm: SessionServer
 ) -> None:
@@ -288,7 +362,7 @@ def test_messages_that_are_no_calls_have_a_rate_of_their_own(
         body("notifications/cancelled", id=None, requestId=4),
         body("notifications/progress", id=None, progressToken=1, progress=1),
         body("logging/setLevel", level="debug"),
-        {"jsonrpc": "2.0", "id": "0:7", "result": {"action": "accept"}},
+        body("notifications/roots/list_changed", id=None),
     ]
     answers = [say(office, session, messages[place % 4]) for place in range(60)]
     statuses = [answer.status for answer in answers]
@@ -501,7 +575,7 @@ def test_a_stream_brings_what_may_pass(office: Relay, crm: SessionServer) -> Non
         crm.say(note("notifications/tools/list_changed"))
         assert message_of(wire.chunk())["method"] == "notifications/tools/list_changed"
         crm.say(json.dumps(ELICITATION).encode())
-        assert message_of(wire.chunk())["id"] == "0:7"
+        assert message_of(wire.chunk())["id"].endswith(":7")
 
 
 def test_a_changed_manifest_is_told_and_holds_for_the_next_call(

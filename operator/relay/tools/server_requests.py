@@ -1,8 +1,11 @@
 """Requests of servers inside a session: their ids are the servers' own, so two servers may use the same one.
 
-To the client an id begins with the place of its server in the session. What the client answers goes to that server, by the id that it gave.
+To the client an id begins with the place of its server in the session, and a seal of the two: what the client answers goes to that server, by the id that it gave,
+if the client was asked so in this session. A server that keeps no sessions knows a request by its id alone, and whoever guessed one could answer for another.
 """
 
+import hashlib
+import hmac
 import json
 import re
 from typing import Any, Final
@@ -10,42 +13,58 @@ from typing import Any, Final
 from relay.tools.reading.edits import edited, replaced
 from relay.tools.reading.json_text import found
 from relay.tools.reading.messages import MAX_ID, MAX_ID_CHARACTERS, Kind, Message
+from relay.tools.sealed.sealing import key_for
 
-_MARKED: Final = re.compile(r"(\d{1,2}):(.+)", re.DOTALL)
+_MARKED: Final = re.compile(r"([0-9]{1,2}):([0-9a-f]{16}):(.+)", re.DOTALL)
+_SEAL_CHARACTERS: Final = 16
 _CANCELLED: Final = "notifications/cancelled"
+_KEY_PURPOSE: Final = b"relay server request v1"
 
 
-def marked(message: Message, place: int) -> str | None:
-    """Returns a server's message as the client gets it; None of one whose id would be too long."""
-    if message.kind is Kind.REQUEST:
+class RequestMarks:
+    """Marks the ids of servers' requests in one session. secret is that of the session's own seal, caller names the tenant and its API key."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, *, secret: bytes, caller: str, session: str) -> None:
+        self._key = key_for(_KEY_PURPOSE, secret, json.dumps([caller, session]).encode())
+
+    def marked(self, message: Message, place: int) -> str | None:
+        """Returns a server's message as the client gets it; None of one whose id would be too long."""
+        if message.kind is Kind.REQUEST:
+            member = message.member("id")
+        elif message.method == _CANCELLED:
+            member = found(message.params_members(), "requestId")
+        else:
+            return message.text
+        if member is None:
+            return None
+        own = message.text[member.start : member.end]
+        mark = f"{place}:{self._seal(place, own)}:{own}"
+        if len(json.dumps(mark)) > MAX_ID_CHARACTERS:
+            return None
+        return edited(message.text, [replaced(member, mark)])
+
+    def unmarked(self, message: Message, places: int) -> tuple[int, str] | None:
+        """Returns where a client's response goes and how the server there reads it; None of one to what the client was never asked.
+
+        places is the number of the session's servers.
+        """
         member = message.member("id")
-    elif message.method == _CANCELLED:
-        member = found(message.params_members(), "requestId")
-    else:
-        return message.text
-    if member is None:
-        return None
-    mark = f"{place}:{message.text[member.start : member.end]}"
-    if len(json.dumps(mark)) > MAX_ID_CHARACTERS:
-        return None
-    return edited(message.text, [replaced(member, mark)])
+        if member is None or not isinstance(member.value, str):
+            return None
+        parts = _MARKED.fullmatch(member.value)
+        if parts is None or int(parts.group(1)) >= places:
+            return None
+        place, own = int(parts.group(1)), _id(parts.group(3))
+        is_ours = hmac.compare_digest(parts.group(2), self._seal(place, parts.group(3)))
+        if own is None or not is_ours:
+            return None
+        return place, edited(message.text, [replaced(member, own)])
 
-
-def unmarked(message: Message, places: int) -> tuple[int, str] | None:
-    """Returns where a client's response goes and how the server there reads it; None of one that answers nothing.
-
-    places is the number of the session's servers.
-    """
-    member = message.member("id")
-    if member is None or not isinstance(member.value, str):
-        return None
-    parts = _MARKED.fullmatch(member.value)
-    if parts is None or int(parts.group(1)) >= places:
-        return None
-    own = _id(parts.group(2))
-    if own is None:
-        return None
-    return int(parts.group(1)), edited(message.text, [replaced(member, own)])
+    def _seal(self, place: int, own: str) -> str:
+        text = f"{place}:{own}".encode("utf-8", "surrogatepass")
+        return hmac.new(self._key, text, hashlib.sha256).hexdigest()[:_SEAL_CHARACTERS]
 
 
 def _id(text: str) -> Any:

@@ -15,6 +15,7 @@ from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.sealed.event_ids import CallPositionSeal, PositionSeal
 from relay.tools.sealed.sealing import NONCE_BYTES
 from relay.tools.sealed.sessions import ServerSession, Session, SessionSeal
+from relay.tools.server_requests import RequestMarks
 from relay_contract.document import TenantDocument
 
 SESSION_HEADER: Final = b"mcp-session-id"
@@ -83,6 +84,17 @@ def call_position_seal(
 ) -> CallPositionSeal:
     """Returns the seal of ids in the streams of calls, in the session that the request names."""
     return CallPositionSeal(
+        secret=secret_of(context, caller, access),
+        caller=holder_of(caller),
+        session=request.fields[SESSION_HEADER].decode("latin-1"),
+    )
+
+
+def request_marks(
+    request: Request, context: CallContext, caller: Caller, access: ToolAccess
+) -> RequestMarks:
+    """Returns what marks the ids of servers' requests in the session that the request names."""
+    return RequestMarks(
         secret=secret_of(context, caller, access),
         caller=holder_of(caller),
         session=request.fields[SESSION_HEADER].decode("latin-1"),

@@ -17,6 +17,7 @@ from relay.calls.tool_use.session_access import (
     holder_of,
     new_nonce,
     permissions_in,
+    request_marks,
     session_fields,
     session_of,
     session_seal,
@@ -47,13 +48,14 @@ from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import StateSeal
 from relay.tools.sealed.event_ids import MARKED_SINCE, MAX_EVENT_ID_CHARACTERS, CallPosition
 from relay.tools.sealed.sessions import ServerSession, Session, is_session_id
-from relay.tools.server_requests import unmarked
 
 RELEASE: Final = "1"
 """The version that clients are told: that of this path, not of the software."""
 _INITIALIZE: Final = "initialize"
 _SET_LEVEL: Final = "logging/setLevel"
 _PROGRESS: Final = "notifications/progress"
+_NAMING: Final = frozenset({"notifications/cancelled", _PROGRESS})
+"""Messages that name a request by the id or token that one side gave it."""
 _READ: Final = "resources/read"
 _EVENTS: Final = b"text/event-stream"
 _MESSAGE: Final = (
@@ -183,11 +185,20 @@ class SessionRequest(RepeatableRequest, RoundReader):
         reader: AnswerReader,
         place: int,
     ) -> ToolCall:
-        session, providers = self._session, self._context.providers
-        if session is None:
+        session, caller = self._session, self.caller
+        if session is None or caller is None:
             return super()._call_of(passed, access, fields, seal, reader, place)
-        server = session.servers[place]
-        return ResumableCall(providers, access, passed, fields, seal, reader, place, server)
+        return ResumableCall(
+            self._context.providers,
+            access,
+            passed,
+            fields,
+            seal,
+            reader,
+            place,
+            session.servers[place],
+            request_marks(self.request, self._context, caller, access),
+        )
 
     def _keep_call(self) -> None:
         ids, record, caller, message = self._ids, self._record, self.caller, self._message
@@ -278,11 +289,16 @@ class SessionRequest(RepeatableRequest, RoundReader):
         elif message.method == _PROGRESS and len(servers) > 1:
             # its token is one of several servers', and each might have given it
             servers = ()
+        elif message.method in _NAMING:
+            # without a session an id may be that of anybody's request
+            servers = tuple(one for one in servers if one.id)
         self._send_message(access, servers, text)
 
     def _answer_server(self, message: Message, session: Session, access: ToolAccess) -> None:
         """Sends what a client answers to the server that asked."""
-        target = unmarked(message, len(session.servers))
+        assert self.caller is not None
+        marks = request_marks(self.request, self._context, self.caller, access)
+        target = marks.unmarked(message, len(session.servers))
         if target is None:
             self._send_error(ProtocolError.invalid_request)
         else:

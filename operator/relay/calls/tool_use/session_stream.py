@@ -19,6 +19,7 @@ from relay.calls.tool_use.session_access import (
     STREAM_FIELDS,
     bodiless_request,
     position_seal,
+    request_marks,
     session_and_access,
     session_fields,
 )
@@ -38,7 +39,7 @@ from relay.tools.sealed.event_ids import MARKED_SINCE, PositionSeal, is_server_i
 from relay.tools.sealed.sealing import NONCE_BYTES
 from relay.tools.sealed.sessions import Session
 from relay.tools.seats import Seat
-from relay.tools.server_requests import marked
+from relay.tools.server_requests import RequestMarks
 
 TICK_SECONDS: Final = 1.0
 NOWHERE: Final[Mapping[int, str]] = MappingProxyType({})
@@ -63,6 +64,7 @@ class SessionStream(TenantRequest, StreamReader):
         "_position_seal",
         "_positions",
         "_quiet_since",
+        "_request_marks",
         "_resumes",
         "_streams",
         "_timer",
@@ -80,6 +82,7 @@ class SessionStream(TenantRequest, StreamReader):
         # by places of servers: the last id that each has named
         self._positions: dict[int, str] = {}
         self._position_seal: PositionSeal | None = None
+        self._request_marks: RequestMarks | None = None
         self._resumes = self._marks = False
         self._writes = False
         # one that was not can be told nothing by it
@@ -96,6 +99,7 @@ class SessionStream(TenantRequest, StreamReader):
         else:
             session, access = opened
             self._permissions = access.permissions
+            self._request_marks = request_marks(self.request, self._context, caller, access)
             self._marks = session.version >= MARKED_SINCE
             if not self._takes_up(caller, access):
                 self.send(*error_answer(ProtocolError.unknown_event))
@@ -183,10 +187,11 @@ class SessionStream(TenantRequest, StreamReader):
         if not self._is_in_force():
             self._end()
             return True
-        if self._permissions is not None and may_pass(
-            message, Era.LEGACY, server, self._permissions
-        ):
-            text = marked(message, place)
+        permissions, marks = self._permissions, self._request_marks
+        if permissions is None or marks is None:
+            return True
+        if may_pass(message, Era.LEGACY, server, permissions):
+            text = marks.marked(message, place)
             if text is not None:
                 self._write(event_of(text, self._event_id()))
         return True

@@ -19,7 +19,6 @@ from relay.tools.reading.event_stream import Event, EventReader, EventTooLarge
 from relay.tools.reading.messages import SERVER_BOUNDS, Kind, Message, Unusable, read_message
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import StateSeal
-from relay.tools.server_requests import marked
 
 _JSON: Final = b"application/json"
 _EVENTS: Final = b"text/event-stream"
@@ -222,9 +221,13 @@ class ToolCall(ServerReceiver):
         if permissions is None:
             self._fail(ProtocolError.withdrawn)
         elif may_pass(message, question.era, question.server, permissions):
-            text = message.text if self._place < 0 else marked(message, self._place)
+            text = self._told(message)
             if text is not None:
                 self._reader.message(text)
+
+    def _told(self, message: Message) -> str | None:
+        """Returns a request or notification as the client gets it; None of one that it cannot be told."""
+        return message.text
 
     def _take_answer(self, message: object) -> None:
         text: str | Page | ProtocolError = ProtocolError.invalid_answer

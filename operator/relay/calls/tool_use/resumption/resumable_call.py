@@ -20,6 +20,7 @@ from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import StateSeal
 from relay.tools.sealed.event_ids import is_server_id
 from relay.tools.sealed.sessions import ServerSession
+from relay.tools.server_requests import RequestMarks
 
 WAIT_SECONDS: Final = 1.0
 """Before a stream is asked for again whose server names no time, as the official SDKs wait."""
@@ -43,6 +44,7 @@ class ResumableCall(ToolCall):
         "_failures",
         "_goes_on",
         "_heard_at",
+        "_marks",
         "_position",
         "_retry_milliseconds",
         "_session",
@@ -58,10 +60,12 @@ class ResumableCall(ToolCall):
         reader: AnswerReader,
         place: int,
         session: ServerSession,
+        marks: RequestMarks,
         position: str = "",
     ) -> None:
         super().__init__(providers, access, passed, fields, seal, reader, place)
         self._session = session
+        self._marks = marks
         self._position = self._began_at = position
         # False while its request itself may be answered
         self._goes_on = bool(position)
@@ -166,6 +170,9 @@ class ResumableCall(ToolCall):
         # servers that keep all events of a session tell those of its other streams too, and empty ones
         if isinstance(message, Message) and not self._is_for_another(message):
             self._take_said(message)
+
+    def _told(self, message: Message) -> str | None:
+        return self._marks.marked(message, self._place)
 
     def _is_for_another(self, message: Message) -> bool:
         return message.kind is Kind.RESPONSE and message.id != self._passed.question.id

@@ -14,6 +14,7 @@ from relay.calls.tool_use.session_access import (
     call_position_seal,
     holder_of,
     new_nonce,
+    request_marks,
     secret_of,
     session_and_access,
 )
@@ -119,6 +120,7 @@ class ResumedRequest(AnsweringRequest, ClaimReader):
             self,
             position.place,
             session.servers[position.place],
+            request_marks(self.request, self._context, caller, access),
             position.server_id,
         )
         call.start(auth)
