@@ -55,20 +55,24 @@ def test_each_call_has_one_record_of_how_it_ended(
     call(relay, "pay")
     call(relay, "no_such_tool")
     call(relay, "no tool", mcp_name="no tool")
+    wanted = {"resourceSubscriptions": ["file:///reports/1"]}
+    ask(relay, raw("subscriptions/listen", notifications=wanted))
     # nothing of a server's is used by these
     listed(relay)
     ask(relay, raw("server/discover"))
-    written = records(relay, 8)
+    ask(relay, raw("subscriptions/listen", notifications={"toolsListChanged": False}))
+    written = records(relay, 9)
     assert [(line["outcome"], line["server"], line["rule"]) for line in written] == [
         ("ok", "erp", "read_*"),
         ("protocol_error", "erp", "list_orders"),
         ("tool_error", "erp", "read_*"),
         ("unavailable", "erp", "read_*"),
         ("refused", None, None),
-        *[("denied", None, None)] * 3,
+        *[("denied", None, None)] * 4,
     ]
+    assert written[-1]["method"] == "subscriptions/listen"
     # what no tool can be called is not repeated
-    assert [line["name"] for line in written[4:]] == ["pay", "pay", "no_such_tool", None]
+    assert [line["name"] for line in written[4:]] == ["pay", "pay", "no_such_tool", None, None]
     first = written[0]
     assert (first["tenant"], first["key"], first["method"]) == (
         "finance",

@@ -15,7 +15,9 @@ from relay.tools.reading.protocol_errors import ProtocolError
 from relay_contract.billing.tool_call import ToolOutcome
 from relay_contract.tools.patterns import is_name
 
-_BOOKED: Final = frozenset({Rule.TOOL, Rule.PROMPT, Rule.RESOURCE, Rule.COMPLETION})
+_BOOKED: Final = frozenset(
+    {Rule.TOOL, Rule.PROMPT, Rule.RESOURCE, Rule.COMPLETION, Rule.SUBSCRIPTION}
+)
 """Rules of the requests that name something: whoever asks for a list uses nothing yet."""
 _DENIED: Final = frozenset(
     {

@@ -152,6 +152,8 @@ class ToolRequest(SessionRequest, ListeningReader):
                 lambda passed: self._pass_on(passed, caller, access, seal, fields),
             )
         elif isinstance(decision, Spread):
+            # who listens uses nothing: it is a record where something of it is denied
+            self._record = None
             self._listen(message, decision, caller, access)
         elif isinstance(decision, ProtocolError):
             self._send_error(decision)
@@ -159,6 +161,7 @@ class ToolRequest(SessionRequest, ListeningReader):
             self._answer_itself(decision, access)
 
     def _answer_itself(self, decision: Own, access: ToolAccess) -> None:
+        self._record = None
         if decision.rule is Rule.OWN:
             body = discover_body(self._id_text, access.permissions, access.versions, RELEASE)
             self.send(200, own_responses.JSON, body)
