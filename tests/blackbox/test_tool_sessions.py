@@ -511,15 +511,15 @@ def test_a_stream_goes_on_after_the_last_event_that_the_client_saw(
     session = begun(office)
     with opened(office, session) as wire:
         began = event_id(wire.chunk())
-        crm.say(note("notifications/tools/list_changed", n=1))
+        crm.say(note("notifications/message", level="info", data=1))
         seen = event_id(wire.chunk())
-    crm.say(note("notifications/prompts/list_changed", n=2))
-    crm.say(note("notifications/tools/list_changed", n=3))
+    crm.say(note("notifications/prompts/list_changed"))
+    crm.say(note("notifications/message", level="info", data=3))
     for last, expected in ((seen, [3]), (began, [1, 3])):
         with opened(office, session, last_event_id=last) as wire:
             chunks = [wire.chunk() for _ in expected]
         # what is not granted does not pass because it comes late
-        assert [message_of(chunk)["params"]["n"] for chunk in chunks] == expected
+        assert [message_of(chunk)["params"]["data"] for chunk in chunks] == expected
         # the id of the last one is good for what comes after it
         with Wire(office.port) as again:
             fields = {"authorization": f"Bearer {KEY}", "mcp-session-id": session}
@@ -572,8 +572,11 @@ def test_a_stream_brings_what_may_pass(office: Relay, crm: SessionServer) -> Non
         crm.say(note("notifications/resources/updated", uri="file:///secret"))
         crm.say(note("notifications/tasks/status", taskId="1"))
         crm.say(note("notifications/prompts/list_changed"))
-        crm.say(note("notifications/tools/list_changed"))
-        assert message_of(wire.chunk())["method"] == "notifications/tools/list_changed"
+        crm.say(note("notifications/tools/list_changed", _meta={"added": "list_secrets"}, n=8))
+        assert message_of(wire.chunk()) == {
+            "jsonrpc": "2.0",
+            "method": "notifications/tools/list_changed",
+        }
         crm.say(json.dumps(ELICITATION).encode())
         assert message_of(wire.chunk())["id"].endswith(":7")
 

@@ -124,7 +124,7 @@ def test_a_streamed_answer_arrives_without_what_may_not_pass(
             note("notifications/progress", progressToken=1, progress=1),
             note("notifications/tasks", taskId="1"),
             note("notifications/resources/updated", uri="file:///other"),
-            note("notifications/tools/list_changed"),
+            note("notifications/tools/list_changed", _meta={"added": "list_secrets"}),
             message(body, called(body["params"])),
         )
 
@@ -138,6 +138,8 @@ def test_a_streamed_answer_arrives_without_what_may_not_pass(
         "notifications/tools/list_changed",
         None,
     ]
+    # neither which entry has changed nor how many there are
+    assert b"list_secrets" not in answer.body
     assert messages[-1]["result"] == called({"name": "stream", "arguments": {"n": 1}})
 
 

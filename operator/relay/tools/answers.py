@@ -1,5 +1,6 @@
 """Holds what a server says to what was asked of it: answers, and messages on the way to them."""
 
+import json
 from typing import Any, Final, Literal
 
 from relay.tools.decisions import MULTI_ROUND, Question
@@ -66,6 +67,21 @@ def may_pass(message: Message, era: Era, server: str, permissions: Permissions) 
     if changed is not None:
         return server in permissions.servers(changed)
     return rule is Rule.PAIRED
+
+
+def bare_text(message: Message, era: Era) -> str | None:
+    """Returns what a client is told of a change at a server; None of any other message, which stays as its server wrote it.
+
+    That a list has changed, or which resource has, is all of it: the rest would be of everybody's entries.
+    """
+    rule = rule_of(era, Sender.SERVER, message.kind, message.method)
+    if rule in _CHANGED:
+        return json.dumps({"jsonrpc": "2.0", "method": message.method}, separators=(",", ":"))
+    if rule is not Rule.RESOURCE:
+        return None
+    params = {"uri": message.params.get("uri")}
+    content = {"jsonrpc": "2.0", "method": message.method, "params": params}
+    return json.dumps(content, separators=(",", ":"))
 
 
 def _answers(message: Message, question: Question) -> bool:

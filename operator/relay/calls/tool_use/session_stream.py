@@ -28,7 +28,7 @@ from relay.dialect.refusals import Refusal
 from relay.http.downstream import ClientConnection
 from relay.http.message import Request
 from relay.routing.snapshot import ToolAccess
-from relay.tools.answers import may_pass
+from relay.tools.answers import bare_text, may_pass
 from relay.tools.permissions import ListKind, Permissions
 from relay.tools.reading.eras import Era
 from relay.tools.reading.event_stream import Event, mark
@@ -191,7 +191,7 @@ class SessionStream(TenantRequest, StreamReader):
         if permissions is None or marks is None:
             return True
         if may_pass(message, Era.LEGACY, server, permissions):
-            text = marks.marked(message, place)
+            text = bare_text(message, Era.LEGACY) or marks.marked(message, place)
             if text is not None:
                 self._write(event_of(text, self._event_id()))
         return True

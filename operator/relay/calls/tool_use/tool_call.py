@@ -11,7 +11,7 @@ from relay.dialect.answers.hidden_secret import without_secret
 from relay.http.headers import Field
 from relay.http.upstream import Fault, UpstreamConnection
 from relay.routing.snapshot import ToolAccess
-from relay.tools.answers import SaidOutcome, answer_text, may_pass, said_outcome
+from relay.tools.answers import SaidOutcome, answer_text, bare_text, may_pass, said_outcome
 from relay.tools.decisions import Passed
 from relay.tools.list_filter import Page
 from relay.tools.permissions import Permissions
@@ -227,7 +227,7 @@ class ToolCall(ServerReceiver):
 
     def _told(self, message: Message) -> str | None:
         """Returns a request or notification as the client gets it; None of one that it cannot be told."""
-        return message.text
+        return bare_text(message, self._passed.question.era) or message.text
 
     def _take_answer(self, message: object) -> None:
         text: str | Page | ProtocolError = ProtocolError.invalid_answer

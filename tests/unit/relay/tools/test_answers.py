@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.relay.tools.protocol import PERMISSIONS, answer, message, raw, seal
 
-from relay.tools.answers import answer_text, may_pass, said_outcome
+from relay.tools.answers import answer_text, bare_text, may_pass, said_outcome
 from relay.tools.decisions import Passed, Question
 from relay.tools.discovery import discover_body, unsupported_version_data
 from relay.tools.gate import Gate
@@ -183,6 +183,20 @@ def test_news_of_a_resource_pass_if_it_is_granted_at_this_server(era: Era) -> No
     assert not passes("notifications/resources/updated", era, uri="memo://other")
     assert not passes("notifications/resources/updated", era, uri="memo://rates", server="mail")
     assert not passes("notifications/resources/updated", era)
+
+
+@pytest.mark.parametrize("era", Era)
+def test_of_a_change_nothing_is_told_but_where_it_is(era: Era) -> None:
+    more = {"_meta": {"added": ["delete_all"]}, "total": 57}
+    for kind in ("tools", "prompts", "resources"):
+        told = {"jsonrpc": "2.0", "method": f"notifications/{kind}/list_changed"}
+        for said in ({**told, "params": more}, told):
+            assert json.loads(bare_text(answer(said), era) or "") == told
+    updated = {"jsonrpc": "2.0", "method": "notifications/resources/updated"}
+    news = answer({**updated, "params": {"uri": "memo://rates", "title": "Rates", **more}})
+    assert json.loads(bare_text(news, era) or "") == {**updated, "params": {"uri": "memo://rates"}}
+    for other in ("notifications/message", "notifications/progress"):
+        assert bare_text(answer({"jsonrpc": "2.0", "method": other, "params": more}), era) is None
 
 
 @pytest.mark.parametrize("era", Era)

@@ -13,7 +13,9 @@ from relay.calls.tool_use.tool_call import AnswerReader, ToolCall
 from relay.http.headers import Field
 from relay.http.upstream import Fault, UpstreamConnection
 from relay.routing.snapshot import ToolAccess
+from relay.tools.answers import bare_text
 from relay.tools.decisions import Passed
+from relay.tools.reading.eras import Era
 from relay.tools.reading.event_stream import Event, EventReader
 from relay.tools.reading.messages import SERVER_BOUNDS, Kind, Message
 from relay.tools.reading.protocol_errors import ProtocolError
@@ -172,7 +174,7 @@ class ResumableCall(ToolCall):
             self._take_said(message)
 
     def _told(self, message: Message) -> str | None:
-        return self._marks.marked(message, self._place)
+        return bare_text(message, Era.LEGACY) or self._marks.marked(message, self._place)
 
     def _is_for_another(self, message: Message) -> bool:
         return message.kind is Kind.RESPONSE and message.id != self._passed.question.id
