@@ -13,6 +13,8 @@ from tests.ledger.conftest import RETAIL, Books
 from tests.ledger.ledger_process import LedgerProcess, operator_token, token_of
 from tests.unit.relay_contract.billing.records import closed
 
+from relay.budgets.purse import MoneyHold, Purse
+from relay.process.money.pod_money import PodMoney
 from relay_contract.billing.budget import (
     ALERTS_TOLD_PATH,
     BUDGETS_PATH,
@@ -32,6 +34,8 @@ from relay_contract.billing.budget import (
 from relay_contract.billing.token_buckets import TokenBuckets
 from relay_ledger.booking.price_book import Assignment
 from relay_ledger.budgets.leasing import OutdatedAsk
+from relay_ledger.periods.contracts import TermsChange
+from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.credits import CreditStore
 from relay_ledger.store.databases import open_database, reading
 from relay_ledger.store.ledger import Ledger
@@ -217,6 +221,75 @@ def test_a_price_that_changes_does_not_change_what_was_spent_before(books: Books
     books.ledger.book("uid-a", stream, books.prices, now=NOON + HOUR)
     books.ledger.book("uid-a", attempts(1, at=NOON + SECOND), books.prices, now=NOON + HOUR)
     assert Pod(store, "a").ask(NOON + HOUR).base == 13 * CALL
+
+
+class RelayPod:
+    """A relay pod of one worker, with the ledger's answers taken in as its processes do."""
+
+    def __init__(self, store: BudgetStore, *kinds: str) -> None:
+        self.store = store
+        self.kinds = kinds
+        self.money = PodMoney("a", 1)
+        self.purse = Purse(self.money.counters, 0)
+
+    def look(self, now: int) -> None:
+        """Asks the ledger twice, as a pod does within seconds."""
+        for wall in (now, now + SECOND):
+            seconds = wall / SECOND
+            request = self.money.request(now=seconds, wall=wall, release=False)
+            answer = self.store.lease("uid-a", request, now=wall)
+            self.money.answered(answer, asked_at=seconds, now=seconds)
+            self.money.divide([0])
+            for row in self.money.rows(0):
+                left, elsewhere = row.pop("left"), row.pop("elsewhere")
+                del row["amount"]
+                one = self.purse.take(**row)
+                one.left, one.elsewhere = left, elsewhere
+
+    def serves(self, now: int) -> bool:
+        """Has a call reserve what it costs, and spend it."""
+        self.look(now)
+        wall = now + SECOND
+        held = self.purse.reserve(
+            self.kinds, CALL, wall=wall, now=wall / SECOND, serve_when_away=False
+        )
+        if isinstance(held, MoneyHold):
+            held.settle(CALL)
+        return isinstance(held, MoneyHold)
+
+
+def test_a_pod_that_ran_before_the_first_payment_serves_after_it(books: Books) -> None:
+    store = BudgetStore(books.engine)
+    store.put(TenantBudget(tenant_uid="uid-a", tenant="acme", credit=CreditTerms()), now=NOON)
+    pod = RelayPod(store, "credit")
+    assert not any(pod.serves(NOON + minute * 60 * SECOND) for minute in range(3))
+    pay(books, "uid-a", 100 * CALL, NOON + 5 * 60 * SECOND)
+    assert all(pod.serves(NOON + minute * 60 * SECOND) for minute in range(6, 12))
+    assert not pod.money.request(now=1, wall=1, release=False).limits[1:]
+
+
+@pytest.mark.parametrize("first", [MIDNIGHT, MIDNIGHT - 21 * 24 * HOUR], ids=["22nd", "1st"])
+@pytest.mark.parametrize(("before", "after"), [("Day", "Month"), ("Month", "Day")])
+def test_a_pod_serves_by_the_budget_of_another_period_from_then_on(
+    books: Books, before: str, after: str, first: int
+) -> None:
+    store = BudgetStore(books.engine)
+    store.put(budget(1000 * CALL, period=before), now=first)
+    pod = RelayPod(store, "budget")
+    assert pod.serves(first + HOUR)
+    store.put(budget(1000 * CALL, period=after), now=first + 2 * HOUR)
+    for hour in (2, 3, 25, 26, 50):
+        assert pod.serves(first + hour * HOUR), hour
+
+
+def test_a_pod_serves_by_the_month_of_another_zone_from_then_on(books: Books) -> None:
+    store, contracts = BudgetStore(books.engine), ContractStore(books.engine)
+    store.put(budget(1000 * CALL, period="Month"), now=NOON)
+    pod = RelayPod(store, "budget")
+    assert pod.serves(NOON)
+    for hour, zone in ((1, "Asia/Kathmandu"), (2, "America/St_Johns")):
+        contracts.change_from_now({"uid-a": TermsChange(zone=zone)}, now=NOON + hour * HOUR)
+        assert pod.serves(NOON + hour * HOUR), zone
 
 
 def test_what_a_correction_gives_back_can_be_spent_again(books: Books) -> None:

@@ -22,7 +22,7 @@ class Shortage(IntEnum):
 class Slice:
     """A part of one limit. allowance is all that may be spent of it here; spent and held count from its beginning, in pico-USD.
 
-    until is when the lease ends, as the event loop counts. left and elsewhere are what the ledger last told: what nobody has leased,
+    until is when the lease ends, as the event loop counts; ends_at is when the limit does, which may become another. left and elsewhere are what the ledger last told: what nobody has leased,
     and what others have. returns counts how often something was given back.
     """
 
@@ -51,7 +51,7 @@ class Slice:
         self.slot: Final = slot
         self.kind: Final = kind
         self.starts_at: Final = starts_at
-        self.ends_at: Final = ends_at
+        self.ends_at = ends_at
         self.allowance = self.amount = self.left = self.elsewhere = 0
         self.spent = self.held = self.returns = 0
         self.until = 0.0
@@ -155,6 +155,7 @@ class Purse:
                     if returns == one.returns:
                         one.allowance = max(one.allowance, allowance)
                     one.until = until
+                    one.ends_at = ends_at
                     return one
                 self._slices.remove(one)
                 break
@@ -208,10 +209,16 @@ class Purse:
         return shortest
 
     def _current(self, kind: str, wall: int) -> Slice | None:
+        """Finds the slice of a moment: of several the one whose lease lasts longest, since the ledger renews those that hold alone."""
+        found: Slice | None = None
         for one in self._slices:
-            if one.kind == kind and one.starts_at <= wall < one.ends_at:
-                return one
-        return None
+            if (
+                one.kind == kind
+                and one.starts_at <= wall < one.ends_at
+                and (found is None or one.until > found.until)
+            ):
+                found = one
+        return found
 
     def _shortage(self, one: Slice | None, cost: int, now: float) -> Shortage:
         if one is None or now >= one.until:

@@ -32,11 +32,21 @@ class PodLimit:
         self.least = 0
         self._largest = 0
         self.told_after_end = False
+        self.is_replaced = False
 
     @property
     def key(self) -> tuple[str, int]:
         """Returns what tells it from the others."""
         return self.lease.kind, self.lease.starts_at
+
+    def meets(self, lease: Lease) -> bool:
+        """Returns whether there is a moment of this limit that is one of the lease's as well."""
+        own = self.lease
+        return (
+            lease.kind == own.kind
+            and lease.starts_at < own.ends_at
+            and own.starts_at < lease.ends_at
+        )
 
     def worker_spent(self, worker: int) -> int:
         """Returns what a worker has spent."""

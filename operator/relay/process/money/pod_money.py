@@ -1,5 +1,6 @@
 """All limits of one pod: makes what is asked of the ledger, and takes in what it answers. Does no I/O."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from relay.budgets.shared_counters import SLOTS, shared_counters
@@ -62,6 +63,7 @@ class PodMoney:
         """Takes in the answer to the latest message."""
         self._fresh = self._failed = False
         self._ask_seconds = min(ASK_SECONDS, answer.seconds / 4)
+        self._forget_replaced(answer.leases)
         for lease in answer.leases:
             limit = self._limits.get((lease.kind, lease.starts_at))
             if limit is None:
@@ -124,6 +126,19 @@ class PodMoney:
             if limit.told_after_end or self._is_old(limit, wall):
                 del self._limits[key]
             limit.told_after_end = True
+
+    def _forget_replaced(self, leases: Sequence[Lease]) -> None:
+        """Forgets limits that have not ended and that others stand in the place of: credit before its first payment, a day that has become a
+        month, a month of another zone.
+        """
+        told = {(lease.kind, lease.starts_at) for lease in leases}
+        for key, limit in list(self._limits.items()):
+            if key in told or not any(limit.meets(lease) for lease in leases):
+                continue
+            # the first time workers have not heard of it, and may yet reserve there
+            if limit.is_replaced and not limit.held:
+                del self._limits[key]
+            limit.is_replaced = True
 
     @staticmethod
     def _is_old(limit: PodLimit, wall: int) -> bool:
