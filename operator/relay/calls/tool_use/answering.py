@@ -11,7 +11,7 @@ from relay.calls.call_context import CallContext
 from relay.calls.money.tool_money import ToolMoney, reserve_tool_money
 from relay.calls.own_request import TenantRequest
 from relay.calls.tenants.caller import Caller
-from relay.calls.tool_use.list_walk import LIST_SECONDS, ListWalk
+from relay.calls.tool_use.list_walk import ListWalk
 from relay.calls.tool_use.message_admission import BUSY_SECONDS, seat_at
 from relay.calls.tool_use.resumption.call_ids import CallIds
 from relay.calls.tool_use.resumption.kept_calls import CallHolder, CallShare
@@ -111,7 +111,8 @@ class AnsweringRequest(TenantRequest, AnswerReader, CallHolder):
         if self._walk is not None and self._walk.has_others:
             self._stop_list_timer()
             loop = asyncio.get_running_loop()
-            self._list_timer = loop.call_later(LIST_SECONDS, self._list_time_up)
+            seconds = self._walk.page_seconds
+            self._list_timer = loop.call_later(seconds, self._list_time_up)
         call.start(auth)
 
     def _call_of(

@@ -14,8 +14,10 @@ from relay.tools.list_filter import Page, empty_page, place_after
 from relay.tools.reading.messages import Message
 from relay.tools.reading.protocol_errors import ProtocolError
 
-LIST_SECONDS: Final = 15.0
-"""For a page, where other servers have lists as well: as long as the operator waits for all pages of a server."""
+_LIST_SECONDS: Final = 20.0
+"""For the first pages of all servers together: clients give up after 60 s, and each of the servers may hang."""
+_LEAST_SECONDS: Final = 2.5
+"""For a page, however many servers there are."""
 _MOST_PAGES: Final = 64
 """That one request asks for; after so many the client asks for the next one itself."""
 _OF_ITS_SERVER: Final = frozenset(
@@ -66,6 +68,11 @@ class ListWalk:
     def has_others(self) -> bool:
         """True if there are servers whose lists are told where this one's cannot be."""
         return len(self._servers) > 1
+
+    @property
+    def page_seconds(self) -> float:
+        """How long a server may take for a page where others have lists too."""
+        return max(_LEAST_SECONDS, _LIST_SECONDS / len(self._servers))
 
     def is_of(self, caller: Caller | None) -> bool:
         """Returns whether it is this caller's, by what is in force now: no page is asked for by what was."""

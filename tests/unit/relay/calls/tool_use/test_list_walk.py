@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 from tests.unit.relay.calls.test_chat_tools import Make, body_of, granting
 from tests.unit.relay.memory import Peer, call, reply, status
-from tests.unit.relay.tools.protocol import raw, tool
+from tests.unit.relay.tools.protocol import gate, raw, request, tool
+
+from relay.calls.tool_use.list_walk import ListWalk
+from relay.tools.decisions import Passed
 
 LISTING = "content-type: application/json\r\nmcp-protocol-version: 2026-07-28\r\nmcp-method: tools/list\r\n"
 
@@ -34,7 +37,7 @@ def told(client: Peer) -> dict[str, Any]:
 async def test_a_server_that_takes_too_long_is_left_out(
     relay_with: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.calls.tool_use.answering.LIST_SECONDS", 0.0)
+    monkeypatch.setattr("relay.calls.tool_use.list_walk.ListWalk.page_seconds", 0.0)
     relay = granting(relay_with)
     client, erp, mail = relay.client(), relay.tool_server("erp"), relay.tool_server("mail")
     client.send(asked())
@@ -72,3 +75,14 @@ async def test_who_leaves_ends_the_search(relay_with: Make) -> None:
     assert mail.transport.taken()
     client.hang_up()
     assert mail.transport.closed
+
+
+@pytest.mark.parametrize(("servers", "seconds"), [(2, 10.0), (5, 4.0), (16, 2.5)])
+def test_servers_that_hang_leave_their_clients_time(servers: int, seconds: float) -> None:
+    names = tuple(f"s{number}" for number in range(servers))
+    asked = gate().decide(request("tools/list"))
+    assert isinstance(asked, Passed)
+    nobody: Any = None
+    walk = ListWalk(nobody, request("tools/list"), asked, gate(), names, lambda _: None)
+    assert walk.page_seconds == seconds
+    assert servers * seconds < 60
