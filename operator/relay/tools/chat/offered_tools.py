@@ -105,7 +105,8 @@ _PLAIN: Final = frozenset(
         ),
     }
 )
-"""Fields of most calls, by which nobody gives a model a tool."""
+"""Fields of most calls, by whose names nobody gives a model a tool. What is inside of one is read as that of any other."""
+_NESTED: Final = (b"{", b"[")
 _MAX_KEY_BYTES: Final = 256
 
 
@@ -177,7 +178,8 @@ def _fields(raw: bytes, members: Spans) -> _Fields:
             if offers_in_messages(raw, *members[place + 1]):
                 raise DeniedTools(key, ())
         elif key in _PLAIN:
-            continue
+            if raw.startswith(_NESTED, members[place + 1][0]):
+                _refuse_inside(key, raw[slice(*members[place + 1])], vendors)
         elif key in _KNOWN:
             if key in fields.known:
                 raise UncheckableTools
@@ -202,9 +204,13 @@ def _read_other(
         case Use.RUNS:
             fields.running.append((printable(key), field))
         case Use.PLAIN:
-            path = vendors.tool_inside(key, value)
-            if path:
-                raise DeniedTools(printable(path), ())
+            _refuse_inside(key, value, vendors)
+
+
+def _refuse_inside(key: str, value: bytes, vendors: VendorFields) -> None:
+    path = vendors.tool_inside(key, value)
+    if path:
+        raise DeniedTools(printable(path), ())
 
 
 def _key(raw: bytes, span: tuple[int, int]) -> str:

@@ -30,6 +30,7 @@ class Use(Enum):
 _RUNNING: Final = re.compile(
     "tool|function|search|plugin|mcp|connector|brows|crawl|retriev|grounding|interpreter|codeexec|computeruse|sandbox|container"
     "|skill|urlcontext|webfetch|webaccess|internet|online|enhancement|knowledge|datasource|vectorstore|workflow|compound"
+    "|integration|serverurl"
 )
 """Words of names folded to letters and digits."""
 _STORED: Final = re.compile("agent|assistantid|botid|preset|cachedcontent|^models$|^prompt$")
@@ -48,6 +49,7 @@ _KINDS: Final = frozenset({"type", "kind", "mode"})
 _DATA: Final = frozenset(
     {
         *("schema", "jsonschema", "responseschema", "responsejsonschema", "guidedjson"),
+        *("structuredoutputs", "logitbias"),
         *("documents", "metadata", "labels", "prediction", "contextmanagement"),
     }
 )
