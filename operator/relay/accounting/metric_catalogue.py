@@ -349,7 +349,7 @@ FAMILIES: Final = (
         "relay_slo_breaker_failed_probes",
         "gauge",
         _CANARY,
-        "Probes that failed since the breaker was last closed, in the worker with the most.",
+        "Probes that failed since the breaker was last closed while calls of stable did not, in the worker with the most.",
         page="slo",
         merge="max",
     ),

@@ -38,8 +38,9 @@ MOVES: Final = frozenset(
 class CanaryBreaker:
     """State of one route's canary in one process. Times are monotonic seconds, given by the caller.
 
-    failed_probes counts the probes that failed since the breaker was last closed: from the first on the canary, and not a
-    burst, is what fails. trips are those that were counted before.
+    failed_probes counts the probes that failed since the breaker was last closed while stable did not: from the first on the canary, and
+    not a burst or what both sides share, is what fails. trips are those that were counted before. stable_fails tells that the last
+    call of stable failed: since the breaker opened it has all of them.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class CanaryBreaker:
         "_openings",
         "_slice",
         "failed_probes",
+        "stable_fails",
         "state",
         "trips",
     )
@@ -68,6 +70,7 @@ class CanaryBreaker:
         self.state = BreakerState.closed
         self.trips = trips
         self.failed_probes = 0
+        self.stable_fails = False
 
     def reconfigure(self, config: BreakerConfig) -> None:
         """Applies new figures; what was counted stays."""
@@ -134,7 +137,7 @@ class CanaryBreaker:
 
     def _probed(self, *, failed: bool, now: float) -> bool:
         if failed:
-            self.failed_probes += 1
+            self.failed_probes += not self.stable_fails
             self._trip(now)
             return True
         self._move(BreakerState.closed)

@@ -12,10 +12,11 @@ CanaryName = tuple[str, str]
 class CanaryBreakers:
     """One breaker per canary in force. Times are monotonic seconds, given by the caller."""
 
-    __slots__ = ("_breakers", "_tripped", "_weights")
+    __slots__ = ("_breakers", "_of_routes", "_tripped", "_weights")
 
     def __init__(self) -> None:
         self._breakers: dict[CanaryName, CanaryBreaker] = {}
+        self._of_routes: dict[str, CanaryBreaker] = {}
         self._tripped: list[CanaryName] = []
         self._weights: dict[CanaryName, int] = {}
 
@@ -40,6 +41,7 @@ class CanaryBreakers:
             known.reconfigure(plan.breaker)
             breakers[name] = known
         self._breakers, self._weights = breakers, weights
+        self._of_routes = {route: breaker for (route, _), breaker in breakers.items()}
 
     def try_pass(self, route: str, fingerprint: str, now: float) -> bool:
         """Lets a call through to the canary, or returns False; the first one after the open time is the probe."""
@@ -65,6 +67,12 @@ class CanaryBreakers:
             return False
         self._tripped.append((route, fingerprint))
         return True
+
+    def stable_finished(self, route: str, *, failed: bool) -> None:
+        """Notes how the last attempt at the stable side of a route ended."""
+        breaker = self._of_routes.get(route)
+        if breaker is not None:
+            breaker.stable_fails = failed
 
     def cancelled(self, route: str, fingerprint: str, *, probe: bool) -> None:
         """Notes an attempt that ended without a verdict; if it was the probe, the next caller probes."""

@@ -1,6 +1,7 @@
 """Everything that belongs to one tenant in one worker."""
 
 import random
+from typing import Final
 
 from relay.accounting.attempt_recorder import AttemptRecorder, sides
 from relay.accounting.logs import WorkerLog
@@ -18,6 +19,10 @@ from relay.routing.router import Router
 from relay.routing.routes import Target
 from relay.routing.snapshot import Snapshot
 from relay.tools.seats import ToolSeats
+
+
+_UNTOLD: Final = ("cancelled", "no_key")
+"""Ends of attempts that say nothing of their side."""
 
 
 class TenantRuntime:
@@ -87,10 +92,13 @@ class TenantRuntime:
         subject = event.subject
         if subject.side == "canary":
             self._judge_canary(event, now)
+        elif subject.side == "stable" and event.outcome not in _UNTOLD:
+            failed = event.outcome in FAILURES
+            self.router.breakers.stable_finished(subject.route, failed=failed)
 
     def _judge_canary(self, event: UsageEvent, now: float) -> None:
         breakers, subject, outcome = self.router.breakers, event.subject, event.outcome
-        if outcome == "cancelled" or outcome == "no_key":
+        if outcome in _UNTOLD:
             breakers.cancelled(subject.route, subject.fingerprint, probe=event.probe)
             return
         tripped = breakers.finished(

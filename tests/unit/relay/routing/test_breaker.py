@@ -49,6 +49,17 @@ def test_failures_in_a_row_trip_it_at_any_rate(before: list[bool], pause: float)
     assert breaker.trips == 1
 
 
+def test_a_probe_that_fails_while_stable_fails_too_says_nothing_of_the_canary() -> None:
+    breaker, now = tripped(), 0.0
+    for stable_fails, certain in ((True, 0), (True, 0), (False, 1), (True, 1)):
+        now += 60
+        assert breaker.try_pass(now)
+        breaker.stable_fails = stable_fails
+        assert breaker.finished(failed=True, probe=True, now=now)
+        assert breaker.failed_probes == certain
+        assert breaker.blocks(now)
+
+
 def test_it_opens_twice_as_long_after_each_failed_probe_up_to_the_configured_time() -> None:
     breaker, now, opened = tripped(open_seconds=10), 0.0, []
     for _ in range(6):
