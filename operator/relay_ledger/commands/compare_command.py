@@ -14,7 +14,7 @@ from relay_ledger.periods.months import month_period
 from relay_ledger.periods.zones import utc_text, zone
 from relay_ledger.prices.price_list import InvalidPrices, PriceList
 from relay_ledger.reports.baseline import compared_imports
-from relay_ledger.reports.old_history import Point, cost_of_tokens, read_baseline
+from relay_ledger.reports.old_history import cost_of_tokens, read_baseline
 from relay_ledger.reports.what_if import WhatIf
 from relay_ledger.store.bills.baseline_store import BaselineStore
 from relay_ledger.store.bills.booked_costs import booked_costs
@@ -114,13 +114,14 @@ def _baseline(
 ) -> dict[str, Any]:
     found = read_baseline(options.baseline.read_text(encoding="utf-8"), start=start, end=end)
     cost = None
-    if options.baseline_model is not None:
-        point = Point(start, options.baseline_model, found.input_tokens, found.output_tokens)
-        cost = cost_of_tokens([point], prices, {})
+    is_named = bool(found.points) and all(point.model for point in found.points)
+    if is_named or options.baseline_model is not None:
+        models = {"": options.baseline_model or "", **dict(options.model)}
+        cost = cost_of_tokens(found.points, prices, models)
     return {
-        "points": found.points,
-        "input_tokens": found.input_tokens,
-        "output_tokens": found.output_tokens,
+        "points": len(found.points),
+        "input_tokens": sum(point.input_tokens for point in found.points),
+        "output_tokens": sum(point.output_tokens for point in found.points),
         "worst_latency_p99": found.latency_p99,
         "worst_error_rate": found.error_rate,
         "usd_by_price_list": None if cost is None else usd_text(cost),

@@ -18,7 +18,7 @@ from relay_ledger.commands.report_options import month
 from relay_ledger.money.amounts import usd_text
 from relay_ledger.periods.months import Period, month_period
 from relay_ledger.periods.zones import SECOND, utc_text, zone
-from relay_ledger.prices.pricing import Priced, Use, price_of
+from relay_ledger.prices.pricing import Use, price_of_token
 from relay_ledger.reconciliation.comparison import Difference, causes_told
 from relay_ledger.reconciliation.own_use import OwnUse
 from relay_ledger.reconciliation.provider_report import (
@@ -199,8 +199,7 @@ def _prices(book: PriceBook, provider: str) -> PriceOf:
         if prices is None:
             return 0
         one = Use(provider, model, at, TokenBuckets(**{kind: 1}), BilledUnits(), service_tier=tier)
-        found = price_of(one, prices)
-        return found.pico * tokens if isinstance(found, Priced) else 0
+        return (price_of_token(one, prices) or 0) * tokens
 
     return price
 

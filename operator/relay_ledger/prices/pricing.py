@@ -1,7 +1,7 @@
 """The price of an attempt: which entry holds, and tokens times prices. A price that is not there is never 0."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from relay_contract.billing.service_tiers import normal_tier
@@ -61,6 +61,18 @@ def price_of(use: Use, prices: PriceList) -> Priced | Unpriced:
     if entry is None:
         return Unpriced("dimension", "region or aboveInputTokens", prices.version)
     return _cost(use, entry, prices.version)
+
+
+def price_of_token(use: Use, prices: PriceList) -> int | None:
+    """Returns what the tokens of a use cost, in pico-USD, without what a call costs beside its tokens; None without a price.
+
+    For sums of many calls: times one token this is the price of all, which no call costs once more.
+    """
+    found = price_of(use, prices)
+    call = price_of(replace(use, tokens=TokenBuckets(), units=BilledUnits()), prices)
+    if isinstance(found, Priced) and isinstance(call, Priced):
+        return found.pico - call.pico
+    return None
 
 
 def _of_provider(entries: Sequence[PriceEntry], provider: str) -> tuple[PriceEntry, ...]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from relay_contract.billing.token_buckets import MAX_TOKENS, BilledUnits, TokenBuckets
 from relay_ledger.periods.zones import SECOND
 from relay_ledger.prices.price_list import PriceList
-from relay_ledger.prices.pricing import Priced, Use, price_of
+from relay_ledger.prices.pricing import Use, price_of_token
 
 MAX_POINTS: Final = 100_000
 _LATEST: Final = 4_102_444_800
@@ -51,9 +51,7 @@ class History:
 class Baseline:
     """What an old relay's history says of a time: tokens, and its slowest and worst point."""
 
-    points: int
-    input_tokens: int
-    output_tokens: int
+    points: tuple[Point, ...]
     latency_p99: float | None
     error_rate: float | None
 
@@ -62,11 +60,8 @@ def read_baseline(text: str, *, start: int, end: int) -> Baseline:
     """Reads a history, and takes the points of a time (microseconds since 1970); raises UnreadableHistory."""
     try:
         data = [point for point in _data(text) if start <= _at(point["timestamp"]) < end]
-        points = [_point(point, "") for point in data]
         return Baseline(
-            points=len(points),
-            input_tokens=sum(point.input_tokens for point in points),
-            output_tokens=sum(point.output_tokens for point in points),
+            points=tuple(_point(point, "") for point in data),
             latency_p99=_largest(data, "latency_p99"),
             error_rate=_largest(data, "error_rate"),
         )
@@ -91,7 +86,8 @@ def read_history(text: str, *, model: str = "") -> History:
 def cost_of_tokens(
     points: Iterable[Point], prices: PriceList, models: Mapping[str, str]
 ) -> int | None:
-    """Returns what tokens cost by a list, none of them cached, in pico-USD; None where one has no price.
+    """Returns what tokens cost by a list, none of them cached, in pico-USD; None where one has no price. What calls cost beside their
+    tokens is not in it: a history does not tell how many there were.
 
     models says which model of the list stands for another name; that of "" stands for points without one.
     """
@@ -101,10 +97,10 @@ def cost_of_tokens(
         for tokens, bucket in ((point.input_tokens, "input"), (point.output_tokens, "output")):
             # a history is of more tokens than one attempt can have: the price of one, times all
             use = Use("", model, point.at, TokenBuckets(**{bucket: 1}), BilledUnits())
-            found = price_of(use, prices)
-            if not isinstance(found, Priced):
+            price = price_of_token(use, prices)
+            if price is None:
                 return None
-            pico += found.pico * tokens
+            pico += price * tokens
     return pico
 
 

@@ -105,6 +105,41 @@ def test_an_old_relays_history_stands_beside(
     assert unknown["baseline"]["usd_by_price_list"] is None
 
 
+def test_tokens_of_a_baseline_cost_what_they_did_at_their_time_and_no_call_for_each_token(
+    books: Books, address: str, shell: Shell, tmp_path: Path
+) -> None:
+    # a cent for each call, and another price from the 20th on
+    books.store.load(
+        """
+name: elsewhere
+currency: USD
+entries:
+- {models: [gpt-4.1], until: '2026-03-20', prices: {input: '1', output: '2'}, perPiece: {call: '0.01'}}
+- {models: [gpt-4.1], from: '2026-03-20', prices: {input: '3', output: '4'}, perPiece: {call: '0.01'}}
+- {models: [gpt-5], prices: {input: '10', output: '20'}}
+""",
+        now=1,
+    )
+    points = [
+        {"timestamp": "2026-03-04T00:00:00Z", "input_tokens": 10**6, "output_tokens": 0},
+        {"timestamp": "2026-03-21T00:00:00Z", "input_tokens": 10**6, "output_tokens": 10**6},
+        {"timestamp": "2026-03-22T00:00:00Z", "model": "gpt-5", "input_tokens": 10**6, "output_tokens": 0},
+    ]  # fmt: skip
+    history = tmp_path / "history.json"
+    history.write_text(json.dumps({"data": points}))
+    told = compare(shell, address, "--baseline", str(history), "--baseline-model", "gpt-4.1")
+    assert told["baseline"]["usd_by_price_list"] == "18.00"
+    assert told["baseline"]["input_tokens"] == 3 * 10**6
+    # of points that all name their model none is asked for
+    history.write_text(json.dumps({"data": points[2:]}))
+    told = compare(shell, address, "--baseline", str(history))
+    assert told["baseline"]["usd_by_price_list"] == "10.00"
+    history.write_text(json.dumps({"data": points}))
+    assert (
+        compare(shell, address, "--baseline", str(history))["baseline"]["usd_by_price_list"] is None
+    )
+
+
 @pytest.mark.parametrize(
     "text",
     [
