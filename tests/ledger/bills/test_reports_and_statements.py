@@ -266,6 +266,29 @@ def test_a_month_that_is_made_final_late_does_not_adjust_what_a_later_one_has(
     assert april.total_pico == march.total_pico
 
 
+def test_what_comes_late_of_a_tenant_that_has_gone_is_billed_too(
+    books: Books, statements: StatementStore
+) -> None:
+    def due(now: str) -> list[str]:
+        found = statements.due("uid-a", since=at("2026-01-01"), now=at(now))
+        for period in found:
+            assert statements.finalize_period("uid-a", period, now=at(now))
+        return [period.name for period in found]
+
+    book(books, used("one", "2026-03-05"))
+    assert due("2026-04-10") == ["2026-03"]
+    # nothing of March has changed, and April was not used
+    assert due("2026-05-10") == []
+    book(books, used("late", "2026-03-30"))
+    assert due("2026-05-10") == ["2026-04"]
+    (april,) = statements.statements("uid-a", APRIL, now=at("2026-05-10"))
+    assert [(line.kind, line.period) for line in april.lines] == [("adjustment", "2026-03")]
+    (march,) = statements.statements("uid-a", MARCH, now=at("2026-05-10"))
+    assert april.total_pico == march.total_pico > 0
+    # once, and in no statement of a month that follows
+    assert due("2026-05-10") == due("2026-06-10") == due("2026-07-10") == []
+
+
 def test_what_is_due_becomes_final_without_anybody_asking(
     books: Books, statements: StatementStore
 ) -> None:

@@ -104,7 +104,10 @@ class StatementStore:
             ]
 
     def due(self, tenant_uid: str, *, since: int, now: int) -> list[Period]:
-        """Returns the periods of a tenant that were used, whose grace is over, and that are not final; none that begins before `since`."""
+        """Returns the periods of a tenant that were used, whose grace is over, and that are not final; none that begins before `since`.
+
+        Where there is none, and final statements are to be adjusted, it is the last one that ended, used or not: who has gone is billed too.
+        """
         with reading(self._engine) as connection:
             first = connection.execute(
                 select(func.min(SUMS.c.quarter)).where(
@@ -116,13 +119,16 @@ class StatementStore:
                 return []
             finals = select(STATEMENTS.c.starts_at).where(STATEMENTS.c.tenant_uid == tenant_uid)
             known = set(connection.execute(finals).scalars())
-            return [
+            ended = [
                 period
                 for period in contract_of(connection, tenant_uid).periods(first, over)
-                if since <= period.start not in known
-                and period.end <= over
-                and _is_used(connection, tenant_uid, period)
+                if since <= period.start not in known and period.end <= over
             ]
+            used = [period for period in ended if _is_used(connection, tenant_uid, period)]
+            if used or not (known and ended):
+                return used
+            *_, last = ended
+            return [last] if _adjustments(connection, tenant_uid, before=last.start) else []
 
     def finalize_period(self, tenant_uid: str, period: Period, *, now: int) -> bool:
         """Makes one period's statement final; returns False if it is, or if terms have changed and the period is none any more.
@@ -179,13 +185,6 @@ class StatementStore:
     ) -> Statement:
         terms = contract.terms_at(period.start)
         usage = _usage(connection, tenant_uid, period) if final is None else final
-        finals = _finals(connection, tenant_uid)
-        changed = [
-            Changed(one.period, *used, amount)
-            for one in finals
-            if one.period.start < period.start
-            for used, amount in _charges(_figures(connection, tenant_uid, one.period)).items()
-        ]
         return made(
             tenant_uid=tenant_uid,
             terms=terms,
@@ -194,10 +193,22 @@ class StatementStore:
             rate=rate_at(connection, currency(terms.currency), min(now, period.end - 1)),
             lines=[
                 *usage.lines,
-                *adjustments(changed, finals, before=period.start),
+                *_adjustments(connection, tenant_uid, before=period.start),
             ],
             now=now,
         )
+
+
+def _adjustments(connection: Connection, tenant_uid: str, *, before: int) -> list[Line]:
+    """Returns what has changed since of periods that began before a time and whose statements are final."""
+    finals = _finals(connection, tenant_uid)
+    changed = [
+        Changed(one.period, *used, amount)
+        for one in finals
+        if one.period.start < before
+        for used, amount in _charges(_figures(connection, tenant_uid, one.period)).items()
+    ]
+    return adjustments(changed, finals, before=before)
 
 
 def _finals(connection: Connection, tenant_uid: str) -> list[Statement]:
