@@ -34,9 +34,12 @@ _NETWORKS = {ipaddress.ip_network(text): what for text, what in _NEVER.items()}
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 """RFC 6052: an IPv4 address in the last 32 bits."""
 _PRIVATE_TOO = tuple(
-    map(ipaddress.IPv6Network, ("::/96", "64:ff9b:1::/48", "2002::/16", "fec0::/10"))
+    map(
+        ipaddress.IPv6Network,
+        ("::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48", "2002::/16", "fec0::/10"),
+    )
 )
-"""IPv6 that counts as global and leads to IPv4 of any kind, or into a site: RFC 4291, RFC 8215, RFC 7526, RFC 3879."""
+"""IPv6 that counts as global and leads to IPv4 of any kind, or into a site: RFC 4291, RFC 2765, RFC 8215, RFC 7526, RFC 3879."""
 _KEPT = 512
 """Answers, which are the same for every tenant of a Provider."""
 _API_SERVER = ("kubernetes", "kubernetes.default", "kubernetes.default.svc")

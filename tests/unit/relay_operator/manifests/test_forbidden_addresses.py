@@ -206,6 +206,7 @@ def receiver(
         ("255.255.255.255", "private"),
         ("fd12::1", "private"),
         ("fec0::1", "private"),
+        ("::ffff:0:a00:1", "private"),
         ("2002:a08:1::1", "private"),
         ("64:ff9b::a08:1", "private"),
         ("64:ff9b:1::a08:1", "private"),
