@@ -134,6 +134,7 @@ class PodMoney:
         told = {(lease.kind, lease.starts_at) for lease in leases}
         for key, limit in list(self._limits.items()):
             if key in told or not any(limit.meets(lease) for lease in leases):
+                limit.is_replaced = False
                 continue
             # the first time workers have not heard of it, and may yet reserve there
             if limit.is_replaced and not limit.held:
