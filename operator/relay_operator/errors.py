@@ -32,6 +32,10 @@ class Conflict(OperatorError):
     """Somebody else wrote first; read again and retry."""
 
 
+class Overtaken(Conflict):
+    """Another operator has written a status since the one that was decided from."""
+
+
 class Unavailable(OperatorError):
     """The other side cannot be reached, is overloaded or slow; retry later."""
 

@@ -8,7 +8,7 @@ from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.packed import Packed, Packer
 from relay_operator.decisions import conditions
 from relay_operator.decisions.conditions import Condition
-from relay_operator.errors import ApiServerRefused, Conflict
+from relay_operator.errors import ApiServerRefused, Conflict, Overtaken, Unavailable
 
 ObjectKey = tuple[str, str, str]
 """kind, namespace, name"""
@@ -34,6 +34,7 @@ class StatusWriter:
         self._api = api
         self._packer = Packer()
         self._written: dict[ObjectKey, _Written] = {}
+        self._unanswered: dict[ObjectKey, Mapping[str, Any]] = {}
 
     async def write(
         self,
@@ -46,7 +47,7 @@ class StatusWriter:
     ) -> bool:
         """Brings the object's status to these fields and conditions; True when that took a write.
 
-        body is the object as watched; a field set to None is removed, in an object inside as well. Raises Conflict where
+        body is the object as watched; a field set to None is removed, in an object inside as well. Raises Overtaken where
         another operator has written a status since: what was decided here was decided from an older one.
         """
         metadata = body["metadata"]
@@ -65,6 +66,7 @@ class StatusWriter:
             if error.status != 404:
                 raise
             return False
+        self._unanswered.pop(key, None)
         self._keep(key, metadata["uid"], status, version)
         return True
 
@@ -83,15 +85,26 @@ class StatusWriter:
                 answer = await self._api.patch(
                     kind, name, patch, namespace=namespace, subresource="status"
                 )
-            except Conflict:
+            except Conflict as error:
                 # mostly somebody changed its spec or an annotation meanwhile, which no status tells of
                 live = await self._api.get(kind, name, namespace=namespace)
-                if live is None or not _has(live.get("status") or {}, known):
+                if live is None:
                     raise
+                if not self._is_known(key, live.get("status") or {}, known):
+                    raise Overtaken(str(error)) from error
                 version = live["metadata"]["resourceVersion"]
+            except Unavailable:
+                # it may be there all the same
+                self._unanswered[key] = status
+                raise
             else:
                 return str(answer["metadata"]["resourceVersion"])
         raise Conflict(f"{kind} {name} was changed by others during each of {_ROUNDS} writes")
+
+    def _is_known(self, key: ObjectKey, live: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+        """Tells whether a status is the one that is known of, or one of ours whose answer was lost."""
+        unanswered = self._unanswered.get(key)
+        return _has(live, known) or (unanswered is not None and _has(live, unanswered))
 
     def _newest_version(self, key: ObjectKey, metadata: Mapping[str, Any]) -> str:
         watched: str = metadata["resourceVersion"]
@@ -127,6 +140,7 @@ class StatusWriter:
     def forget(self, kind: str, namespace: str, name: str) -> None:
         """Drops the memory of an object that is gone."""
         self._written.pop((kind, namespace, name), None)
+        self._unanswered.pop((kind, namespace, name), None)
 
 
 def _has(status: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:

@@ -40,15 +40,15 @@ async def report_status(
     *,
     on_its_way: Container[Reason],
     now: float,
-) -> None:
-    """Posts an Event if Ready changes, then writes the status. on_its_way are the reasons for which Ready waits a moment.
+) -> bool:
+    """Posts an Event if Ready changes, then writes the status; True when that took a write. on_its_way are the reasons for which Ready waits a moment.
 
     The Event comes first: if the operator dies in between, the next life posts it again, under the same name.
     """
     told = status.told(kind, body)
     wanted = conditions.with_grace(wanted, told, on_its_way=on_its_way, now=now)
     await _announce_ready(announcer, kind, body, told, wanted, now)
-    await status.write(kind, body, fields, wanted, now=now)
+    return await status.write(kind, body, fields, wanted, now=now)
 
 
 async def _announce_ready(

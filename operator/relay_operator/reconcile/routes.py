@@ -8,6 +8,7 @@ from typing import Any, assert_never
 from relay_operator.api.equal_parts import equal_names
 from relay_operator.api.relay_route import RelayRoute
 from relay_operator.cluster.events import EventRecorder
+from relay_operator.cluster.packed import Packed
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.cluster.webhook.message import of_move
 from relay_operator.cluster.webhook.sender import Webhook
@@ -22,7 +23,7 @@ from relay_operator.decisions import (
 from relay_operator.decisions.canary.plans import objective_of, policy_of
 from relay_operator.decisions.canary.run import EVIDENCE_SECONDS, Run
 from relay_operator.decisions.canary.state import Phase, Plan
-from relay_operator.decisions.canary_runs import CanaryRuns
+from relay_operator.decisions.canary_runs import CanaryRuns, RouteKey
 from relay_operator.decisions.conditions import Condition
 from relay_operator.decisions.ledger import cost_hold
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
@@ -30,7 +31,7 @@ from relay_operator.decisions.providers import capabilities
 from relay_operator.decisions.providers.capabilities import Compared
 from relay_operator.decisions.route_acceptance import Decided, RouteOutcome, Ruling, Surroundings
 from relay_operator.decisions.route_status import InForce, Programmed, RouteStatus
-from relay_operator.errors import ApiServerRefused, Unavailable
+from relay_operator.errors import ApiServerRefused, Overtaken, Unavailable
 from relay_operator.manifests import composition
 from relay_operator.names import ConditionType, Reason
 from relay_operator.reconcile.document_publisher import DocumentPublisher
@@ -81,6 +82,8 @@ class RouteReconciler:
         self._recalled = False
         self._unheard = UnheardPods()
         self._pending = PendingRoutes()
+        self._resumed: dict[RouteKey, Packed] = {}
+        """The statuses from which canaries go on that are not written yet."""
 
     async def reconcile(self, namespace: str, name: str) -> None:
         """Brings the route and its canary's weight into force, and writes its status."""
@@ -108,6 +111,7 @@ class RouteReconciler:
         self._status.forget("RelayRoute", namespace, name)
         self._unheard.forget(("RelayRoute", namespace, name))
         self._pending.forget((namespace, name))
+        self._resumed.pop((namespace, name), None)
 
     def recall(self) -> None:
         """Takes in, once, all canaries that the former leader began or put in line: before anything else is done.
@@ -215,16 +219,26 @@ class RouteReconciler:
     async def _write(
         self, body: dict[str, Any], fields: dict[str, Any], wanted: list[Condition], now: float
     ) -> None:
-        await report_status(
-            self._status,
-            self._announcer,
-            "RelayRoute",
-            body,
-            fields,
-            wanted,
-            on_its_way=_ON_ITS_WAY,
-            now=now,
-        )
+        key = body["metadata"]["namespace"], body["metadata"]["name"]
+        try:
+            if await report_status(
+                self._status,
+                self._announcer,
+                "RelayRoute",
+                body,
+                fields,
+                wanted,
+                on_its_way=_ON_ITS_WAY,
+                now=now,
+            ):
+                self._resumed.pop(key, None)
+        except Overtaken:
+            self._go_on_anew(key, now)
+            raise
+        except Unavailable:
+            # the next status that is shown may be this one
+            self._resumed.pop(key, None)
+            raise
 
     async def _bring_into_force(
         self, watched: Watched[RelayRoute], publication: Publication, now: float
@@ -267,6 +281,7 @@ class RouteReconciler:
         after the operator's start.
         """
         route, key = watched.resource, (publication.base.namespace, watched.name)
+        self._go_on_from_newest(key, watched, now)
         publication.without_room = equal_names(publication.without_room - {watched.name})
         lower = self._publisher.taken_over(*key)
         if lower is not None:
@@ -292,6 +307,21 @@ class RouteReconciler:
             return self._held(watched, publication, ruling.outcome, now)
         self._apply(route, around, publication, ruling)
         return ruling
+
+    def _go_on_from_newest(self, key: RouteKey, watched: Watched[RelayRoute], now: float) -> None:
+        """Keeps from which status a canary goes on, and begins anew where that was not the last one of another operator."""
+        resumed, shown = self._resumed.get(key), watched.packed
+        # what is packed at another time may be packed otherwise
+        if resumed is not None and resumed != shown and resumed.text() != shown.text():
+            self._go_on_anew(key, now)
+        if key not in self._canaries.runs:
+            self._resumed[key] = shown
+
+    def _go_on_anew(self, key: RouteKey, now: float) -> None:
+        """Forgets a canary that goes on from a status which another operator has overtaken: the next look reads the newest one."""
+        self._canaries.abandon(key, now=now)
+        self._status.forget("RelayRoute", *key)
+        self._resumed.pop(key, None)
 
     def _held(
         self,

@@ -7,7 +7,7 @@ from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
 
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.decisions.conditions import Condition
-from relay_operator.errors import ApiServerRefused, Conflict, Unavailable
+from relay_operator.errors import ApiServerRefused, Overtaken, Unavailable
 from relay_operator.names import ConditionType, Reason
 
 PROVIDER: dict[str, Any] = {
@@ -116,7 +116,7 @@ async def test_a_forgotten_object_is_judged_by_what_the_watch_shows(
     await writer.write("Provider", unseen, {}, [READY], now=MONDAY)
     writer.forget("Provider", "", "p")
     writer.forget("Provider", "", "never-seen")
-    with pytest.raises(Conflict):
+    with pytest.raises(Overtaken):
         await writer.write("Provider", unseen, {}, [READY], now=MONDAY)
     assert not await writer.write("Provider", shown(server), {}, [READY], now=MONDAY)
 
@@ -126,9 +126,29 @@ async def test_a_status_that_another_operator_wrote_since_stays(server: InMemory
     former, later = StatusWriter(server.connect()), StatusWriter(server.connect())
     assert await former.write("Provider", before, {"url": "first"}, [READY], now=MONDAY)
     assert await later.write("Provider", shown(server), {"url": "later"}, [READY], now=MONDAY)
-    with pytest.raises(Conflict):
+    with pytest.raises(Overtaken):
         await former.write("Provider", before, {"url": "late"}, [NOT_READY], now=TUESDAY)
     assert shown(server)["status"]["url"] == "later"
+
+
+async def test_a_status_whose_answer_was_lost_is_not_another_operators(
+    server: InMemoryApiServer,
+) -> None:
+    api = server.connect()
+    writer, patch = StatusWriter(api), api.patch
+    body = shown(server)
+
+    async def lost(*args: Any, **kwargs: Any) -> Any:
+        await patch(*args, **kwargs)
+        raise Unavailable("no answer in time")
+
+    api.patch = lost  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        await writer.write("Provider", body, {"url": "u"}, [READY], now=MONDAY)
+    api.patch = patch  # type: ignore[method-assign]
+    # the watch has not shown it yet
+    assert await writer.write("Provider", body, {"url": "v"}, [READY], now=TUESDAY)
+    assert shown(server)["status"]["url"] == "v"
 
 
 async def test_a_change_of_the_spec_keeps_no_status_from_being_written(
@@ -175,5 +195,5 @@ async def test_a_change_of_our_own_beside_the_status_costs_the_next_one_no_confl
     # what others write after it is not overwritten
     body = shown(server)
     server.put({**body, "status": {**body["status"], "url": "theirs"}})
-    with pytest.raises(Conflict):
+    with pytest.raises(Overtaken):
         await writer.write("Provider", watched, {"url": "v"}, [READY], now=MONDAY)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from tests.unit.relay_operator.operator_stage import Life, Stage
+from tests.unit.relay_operator.reconcile.scenes import until
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_operator import names
@@ -183,6 +184,47 @@ async def test_a_climb_goes_on_under_the_operator_that_a_tenant_moves_to() -> No
     assert max(one.epoch for one in stage.relays.leaders.values()) > epoch
     assert [one.key for one in main.api.writes[before:]] == []
     await ended(main, premium)
+
+
+@pytest.mark.parametrize("late", [0.05, 0.3, 2.0])
+@pytest.mark.parametrize("after", [0.0, 0.05, 0.1, 0.2, 0.4, 1.0])
+def test_no_move_is_told_again_where_a_tenant_is_shown_to_have_moved_before_its_routes_last_status(
+    late: float, after: float
+) -> None:
+    """Each kind is watched by itself."""
+
+    @in_virtual_time
+    async def story() -> None:
+        stage = Stage()
+        for provider in ("legacy", "new"):
+            stage.provider(provider)
+        stage.tenant()
+        main, premium = await operators(stage)
+        await stage.settle()
+        stage.pod()
+        route = stage.route(canary=CANARY, analysis=ANALYSIS)
+        await until(stage, lambda: weight(stage) == 25)
+        await stage.settle(1)
+        premium.lagging.add("RelayRoute")
+        while weight(stage) != 50:
+            stage.serve(route, 5)
+            await stage.settle(0.05)
+        await stage.settle(after)
+        moves = stage.moves()
+        stage.tenant(labels=PREMIUM)
+        await stage.settle(late)
+        premium.lagging.clear()
+        # watches tell what they held back with the next news
+        stage.provider("another")
+        for _ in range(60):
+            stage.serve(route, 10)
+            await stage.settle(1)
+        assert sorted(stage.moves()) == sorted([*moves, "StepPassed", "StepPassed", "Promoted"])
+        history = stage.status("RelayRoute", "chat", tenant="finance")["history"]
+        assert len(history) == len(stage.moves())
+        await ended(main, premium)
+
+    story()
 
 
 @pytest.mark.parametrize("under_way", [0.3, 1.0, 3.0, 5.0])
