@@ -20,7 +20,6 @@ from relay.routing.routes import Target
 from relay.routing.snapshot import Snapshot
 from relay.tools.seats import ToolSeats
 
-
 _UNTOLD: Final = ("cancelled", "no_key")
 """Ends of attempts that say nothing of their side."""
 
