@@ -20,10 +20,11 @@ from relay_operator.decisions import (
     route_conditions,
     route_status,
 )
+from relay_operator.decisions.analysis.scrapes import RouteKey
 from relay_operator.decisions.canary.plans import objective_of, policy_of
 from relay_operator.decisions.canary.run import EVIDENCE_SECONDS, Run
 from relay_operator.decisions.canary.state import Phase, Plan
-from relay_operator.decisions.canary_runs import CanaryRuns, RouteKey
+from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.decisions.conditions import Condition
 from relay_operator.decisions.ledger import cost_hold
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
