@@ -20,6 +20,7 @@ from relay_contract.billing.budget import (
     BUDGETS_PATH,
     LEASE_SECONDS,
     LEASES_PATH,
+    MAX_BUDGETS,
     AlertsTold,
     Budgets,
     BudgetStandings,
@@ -41,6 +42,7 @@ from relay_ledger.store.databases import open_database, reading
 from relay_ledger.store.ledger import Ledger
 from relay_ledger.store.limits.budget_store import BudgetStore
 from relay_ledger.store.repricing import Repricing
+from relay_ledger.store.rows.bulk_insert import insert_rows
 from relay_ledger.store.tables import BUDGET_ALERTS, LIMIT_PODS
 
 SECOND = 10**6
@@ -370,6 +372,24 @@ def test_a_threshold_is_told_once_however_many_see_it(books: Books, address: str
     store.put(budget(amount=30 * CALL), now=NOON + HOUR)
     raised = store.standings([], now=NOON + HOUR).alerts
     assert [(one.alert.threshold, one.alert.amount) for one in raised] == [(50, 30 * CALL)]
+
+
+def test_alerts_of_tenants_that_are_gone_keep_back_none_of_another(books: Books) -> None:
+    gone = {
+        **dict.fromkeys(("kind", "tenant_uid"), "budget"),
+        **dict.fromkeys(("starts_at", "threshold", "spent_pico", "crossed_at"), 1),
+        **dict.fromkeys(("told_at", "given_up_at", "sent_again_at"), 0),
+        "ends_at": NOON,
+    }
+    with books.engine.begin() as connection:
+        rows = [gone | {"amount_pico": number} for number in range(MAX_BUDGETS)]
+        insert_rows(connection, BUDGET_ALERTS, rows)
+    store = BudgetStore(books.engine)
+    store.put(budget(2 * CALL), now=NOON)
+    books.ledger.book("uid-a", attempts(1), books.prices, now=NOON)
+    (first, *_) = store.standings(["uid-a"], now=NOON).alerts
+    assert (first.tenant_uid, first.alert.threshold) == ("uid-a", 50)
+    assert len(store.standings([], now=NOON).alerts) == MAX_BUDGETS
 
 
 def test_credit_is_spent_until_nothing_is_left(books: Books) -> None:

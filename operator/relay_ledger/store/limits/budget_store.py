@@ -98,7 +98,7 @@ class BudgetStore:
         return LeaseAnswer(seconds=self._lease_seconds, leases=tuple(leases))
 
     def standings(self, tenant_uids: Sequence[str], *, now: int) -> BudgetStandings:
-        """Tells how these tenants stand, and of alerts of anybody that nobody was told of yet."""
+        """Tells how these tenants stand, and of alerts of anybody that nobody was told of yet, theirs first."""
         found: list[BudgetStanding] = []
         with reading(self._engine) as connection:
             for uid in tenant_uids:
@@ -108,7 +108,10 @@ class BudgetStore:
                 for row in connection.execute(
                     select(BUDGET_ALERTS)
                     .where(BUDGET_ALERTS.c.told_at == 0, BUDGET_ALERTS.c.given_up_at == 0)
-                    .order_by(BUDGET_ALERTS.c.crossed_at)
+                    # those of tenants that are gone are told nobody, and stay
+                    .order_by(
+                        BUDGET_ALERTS.c.tenant_uid.not_in(tenant_uids), BUDGET_ALERTS.c.crossed_at
+                    )
                     .limit(MAX_BUDGETS)
                 )
             ]
