@@ -29,8 +29,11 @@ from relay_contract.billing.budget import (
     Budgets,
     BudgetStandings,
     BudgetTerms,
+    CreditTerms,
     TenantBudget,
 )
+from relay_contract.billing.price_book import BOOKS_PATH, book_bytes
+from relay_contract.billing.usage_reading import CREDITS_PATH
 from relay_contract.spending import Rate, SessionCaps, Spending
 from relay_ledger.store.databases import open_database
 from relay_ledger.store.schema import upgrade
@@ -112,6 +115,38 @@ def give_budget(ledger: LedgerProcess, calls: int) -> None:
     body = Budgets(tenants=(tenant,)).model_dump_json(by_alias=True).encode()
     answer = ledger.ask("PUT", BUDGETS_PATH, token=operator_token(), body=body)
     assert answer.status_code == 200, answer.text
+
+
+def give_credit_terms(ledger: LedgerProcess) -> None:
+    """Tells the ledger of a tenant that is served by what it has paid, and has paid nothing yet."""
+    known = {"v": 1, "tenants": {TENANT_UID: {"name": TENANT}}}
+    bound = TenantBudget(tenant_uid=TENANT_UID, tenant=TENANT, credit=CreditTerms())
+    for path, body in (
+        (BOOKS_PATH, book_bytes(known)),
+        (BUDGETS_PATH, Budgets(tenants=(bound,)).model_dump_json(by_alias=True).encode()),
+    ):
+        answer = ledger.ask("PUT", path, token=operator_token(), body=body)
+        assert answer.status_code == 200, answer.text
+
+
+def pay(ledger: LedgerProcess, usd: str) -> None:
+    payment = {"tenant_uid": TENANT_UID, "reference": "r", "amount": usd, "currency": "USD"}
+    body = json.dumps(payment).encode()
+    answer = ledger.ask("POST", CREDITS_PATH, token=operator_token(), body=body)
+    assert answer.status_code == 201, answer.text
+
+
+def test_a_pod_that_runs_serves_from_the_first_payment_on(
+    pod: ServeBy, ledger: LedgerProcess
+) -> None:
+    give_credit_terms(ledger)
+    relay = pod("a", bounded(limits=("credit",)))
+    assert call_as_a_client(relay) == FINAL
+    pay(ledger, "1.00")
+    wait_served(relay)
+    # and goes on once the lease of what there was before has ended
+    time.sleep(LEASE_SECONDS)
+    assert call_as_a_client(relay) == ""
 
 
 def standing(ledger: LedgerProcess) -> BudgetStandings:
