@@ -1,4 +1,4 @@
-"""Copies of a tenant that an operator has brought up, with names, UIDs, addresses and signatures of their own: a fleet in seconds."""
+"""Copies of a tenant that an operator has brought up, with names, UIDs, API keys, addresses and signatures of their own: a fleet in seconds."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ import orjson
 from bench.fleet import controllers
 from bench.fleet.fleet_server import FleetServer
 from bench.tenants import objects
-from bench.tenants.copies import Model, key_in
+from bench.tenants.copies import Model, api_keys_in, key_in
 
 from relay_operator import names
 
@@ -19,13 +19,16 @@ class Copies:
         keys = server.keys(objects.tenant_name(number))
         found = [server.get(kind, name, namespace=space) for kind, space, name in keys]
         manifests = [one for one in found if one is not None]
-        [self._pod] = server.list("Pod", namespace=objects.namespace(number))
+        space = objects.namespace(number)
+        [self._pod] = server.list("Pod", namespace=space)
         secret = server.stored("Secret", names.SIGNING_KEY_SECRET, namespace=namespace)
+        api_keys = server.stored("Secret", names.API_KEYS_SECRET, namespace=space)
         tenant = server.stored("Tenant", objects.tenant_name(number))
         self._model = Model(
             number,
             tenant_uid=tenant["metadata"]["uid"],
             uids=(one["metadata"]["uid"] for one in manifests),
+            api_keys=api_keys_in(api_keys),
             others=self._others(number),
             signed=manifests,
             signing_key=key_in(secret),

@@ -1,4 +1,4 @@
-"""What the copy of a settled tenant has in place of what is the tenant's own: name, UIDs, signatures, and what else is given."""
+"""What the copy of a settled tenant has in place of what is the tenant's own: name, UIDs, API keys, signatures, and what else is given."""
 
 import base64
 import uuid
@@ -12,6 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from relay_contract import seal
 from relay_operator import names
+from relay_operator.cluster.api_key_secrets import new_key
+from relay_operator.decisions.api_keys.in_force import digest_of
+from relay_operator.decisions.api_keys.stamps import mark_of
 from relay_operator.reconcile.publishing.signed_notes import SignedNotes
 
 Manifest = Mapping[str, Any]
@@ -26,7 +29,7 @@ _PURPOSES: Final = {
 
 
 class Model:
-    """A tenant that copies are made of: its number, its Tenant's UID, and those of all its objects, that one included.
+    """A tenant that copies are made of: its number, its Tenant's UID, those of all its objects, that one included, and its API keys.
 
     others are texts of which each copy is given its own, such as addresses. signed are the objects that hold what the operator
     signed with its key, for which each copy has a signature of its own.
@@ -38,14 +41,18 @@ class Model:
         *,
         tenant_uid: str,
         uids: Iterable[str],
+        api_keys: Iterable[str],
         others: Iterable[str],
         signed: Iterable[Manifest],
         signing_key: Ed25519PrivateKey,
     ) -> None:
         self._name = objects.tenant_name(number)
         self._tenant_uid, self._uids = tenant_uid, frozenset(uids)
+        self._api_keys = tuple(api_keys)
         self._signing_key = signing_key
-        self._unsigned = [one.encode() for one in (self._name, *self._uids, *others)]
+        of_keys = (text for key in self._api_keys for text in _told_of(key))
+        texts = (self._name, *self._uids, *of_keys, *others)
+        self._unsigned = [one.encode() for one in texts]
         self._notes: list[tuple[bytes, SignedNotes, Template]] = []
         self._payloads: list[tuple[bytes, Template]] = []
         for one in signed:
@@ -72,7 +79,10 @@ class Model:
     def texts(self, number: int, others: Mapping[str, str]) -> dict[bytes, bytes]:
         """Returns what a copy of this number has, by what the model has."""
         own = {uid: str(uuid.uuid4()) for uid in self._uids}
-        given = {self._name: objects.tenant_name(number), **others, **own}
+        name = objects.tenant_name(number)
+        given = {self._name: name, **others, **own}
+        for key in self._api_keys:
+            given |= zip(_told_of(key), _told_of(new_key(name)), strict=True)
         found = {before.encode(): after.encode() for before, after in given.items()}
         signed: dict[bytes, bytes] = {}
         for signature, notes, text in self._notes:
@@ -88,6 +98,16 @@ def document(configmap: Manifest) -> str:
     """Returns the sealed document that a tenant's ConfigMap holds."""
     [envelope] = configmap["data"].values()
     return str(envelope)
+
+
+def api_keys_in(secret: Manifest) -> list[str]:
+    """Returns the API keys of a tenant, from their Secret."""
+    return [base64.b64decode(entry).decode() for entry in secret["data"].values()]
+
+
+def _told_of(key: str) -> tuple[str, ...]:
+    """Returns an API key as it is stored, as the API shows it in a Secret, and what else is told of it: its digest, and its mark."""
+    return key, base64.b64encode(key.encode()).decode(), digest_of(key), mark_of(key)
 
 
 def key_in(secret: Manifest) -> Ed25519PrivateKey:

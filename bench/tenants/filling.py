@@ -1,7 +1,7 @@
 """Fills a fleet up to a size: copies of a settled Tenant, with all that belongs to it, are written to where the API server stores its objects.
 
 While no operator and no controller of Kubernetes runs, each copy is written at once: Tenant, route, namespace, and all that the operator, the
-API server and Kubernetes' controllers have made for the model, byte for byte but for names, UIDs, addresses, nodes and signatures. It costs the API server what its
+API server and Kubernetes' controllers have made for the model, byte for byte but for names, UIDs, API keys, addresses, nodes and signatures. It costs the API server what its
 watches show it, and no admission; controllers that start then find everything as they would have left it.
 """
 
@@ -15,7 +15,7 @@ from typing import Final
 
 from bench.tenants import costs, etcd, objects
 from bench.tenants.api_client import TENANTS, ApiClient
-from bench.tenants.copies import Model, document, key_in
+from bench.tenants.copies import Model, api_keys_in, document, key_in
 from bench.tenants.etcd import OBJECTS, Etcd
 from bench.tenants.fleet import Fleet, until
 from bench.tenants.place import CONTROLLERS, STORING, Place
@@ -184,10 +184,12 @@ class Filling:
         for kind in {kind for kind, _ in names.watched_children()}:
             signed += (await self._api.items(_path(kind, namespace=space)))[0]
         secret = _path("Secret", names.SIGNING_KEY_SECRET, namespace=stage.OPERATOR_NAMESPACE)
+        api_keys = _path("Secret", names.API_KEYS_SECRET, namespace=space)
         model = Model(
             MODEL,
             tenant_uid=tenant["metadata"]["uid"],
             uids=map(uid_of, values),
+            api_keys=api_keys_in(await self._api.get(api_keys)),
             others=astuple(individual),
             signed=signed,
             signing_key=key_in(await self._api.get(secret)),

@@ -100,7 +100,7 @@ class Measures:
     ) -> None:
         self._place, self._api, self._fleet, self._say = place, api, fleet, say
         self._filling = Filling(place, api, fleet, say)
-        self._tenants = self._grown = 0
+        self._tenants = self._grown = self._measured = 0
 
     async def of(self, tenants: int) -> Figures:
         """Lets the fleet grow to a size, or as far as the time allows, fills it where copies are asked for, and measures it there.
@@ -129,6 +129,7 @@ class Measures:
                 found.missing.append(name)
                 self._say(f"  {name}: not measured, {error}")
         found.load = os.getloadavg()[2]
+        self._measured = self._tenants
         return found
 
     async def _settle(self, found: Figures, wanted: int) -> None:
@@ -221,7 +222,7 @@ class Measures:
 
     async def _canaries(self, found: Figures) -> None:
         """Measures the leader with canaries under way, less what it takes at rest."""
-        count = min(CANARIES, found.tenants - 1)
+        count = self._canary_count()
         await self._bring_up(count)
         self._tell_story(count, [(20, 0, 60)] * HEALTHY_SCRAPES)
         self._begin(count, scrapes_ahead=2, proof=None)
@@ -254,7 +255,7 @@ class Measures:
 
     async def _bad(self, found: Figures) -> None:
         """Lets canaries turn bad at once while all are looked at after a restart."""
-        count = min(CANARIES, found.tenants - 1)
+        count = self._canary_count()
         await self._quiet()
         await self._bring_up(count)
         steps = story.STORY.steps
@@ -335,11 +336,14 @@ class Measures:
             )
         )
 
-    def _chosen(self, count: int) -> range:
-        """Returns the Tenants that have canaries: the newest ones, since a canary that failed at a smaller size is not tried again.
-
-        The oldest one, of which copies are made, is not among them.
+    def _canary_count(self) -> int:
+        """Returns how many Tenants have canaries: of those since the last size, since a canary that has failed is not tried again, and
+        never the first Tenant, of which copies are made.
         """
+        return min(CANARIES, self._tenants - max(self._measured, 1))
+
+    def _chosen(self, count: int) -> range:
+        """Returns the Tenants that have canaries: the newest ones."""
         return range(self._tenants - count, self._tenants)
 
     def _tell_story(self, count: int, steps: list[tuple[int, int, int]]) -> None:

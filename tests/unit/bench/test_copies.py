@@ -1,12 +1,13 @@
 """Copies of a tenant: other texts in what etcd stores, signatures of their own, and addresses that nobody has."""
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 from bench.tenants import filling, objects
-from bench.tenants.copies import Model, document
+from bench.tenants.copies import Model, api_keys_in, document
 from bench.tenants.filling import Individual
 from bench.tenants.templates import Template, uid_of
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -17,6 +18,8 @@ from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_contract import seal
 from relay_operator import names
+from relay_operator.decisions.api_keys.in_force import digest_of
+from relay_operator.decisions.api_keys.stamps import mark_of
 from relay_operator.reconcile.publishing.signed_notes import SignedNotes
 
 Message = Sequence["tuple[int, int | bytes | str | Message]"]
@@ -24,6 +27,7 @@ Message = Sequence["tuple[int, int | bytes | str | Message]"]
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"\7" * 32)
 UID, OTHER_UID = "11111111-2222-4333-8444-555555555555", "66666666-7777-4888-8999-000000000000"
+API_KEY = "sk-relay-fleet-00000-secret"
 TEXTS = {
     b"fleet-00000": b"fleet-12345",
     b"10.96.4.1": b"10.96.255.255",
@@ -122,6 +126,7 @@ def model(signed: Sequence[Mapping[str, Any]]) -> Model:
         0,
         tenant_uid=UID,
         uids=[UID, OTHER_UID],
+        api_keys=[API_KEY],
         others=["10.200.0.1"],
         signed=signed,
         signing_key=KEY,
@@ -201,6 +206,9 @@ def copy(stage: Stage, numbers: range) -> None:
         0,
         tenant_uid=server.stored("Tenant", name)["metadata"]["uid"],
         uids=[one["metadata"]["uid"] for one in found],
+        api_keys=api_keys_in(
+            server.stored("Secret", names.API_KEYS_SECRET, namespace=objects.namespace(0))
+        ),
         others=["10.0.1.0"],
         signed=found,
         signing_key=SIGNING_KEY,
@@ -210,6 +218,15 @@ def copy(stage: Stage, numbers: range) -> None:
         texts = copied.texts(number, {"10.0.1.0": f"10.0.1.{number}"})
         for template, key in zip(templates, keys, strict=True):
             server.keep(json.loads(template.rendered(texts)), server.owners(key))
+
+
+def test_a_copy_has_an_api_key_of_its_own_wherever_something_tells_of_it() -> None:
+    told = f"{API_KEY} {base64.b64encode(API_KEY.encode()).decode()} {digest_of(API_KEY)} {mark_of(API_KEY)}"
+    copied = model([])
+    texts = copied.texts(7, {"10.200.0.1": "10.200.128.7"})
+    key, *others = copied.template(told.encode()).rendered(texts).decode().split()
+    assert key.startswith("sk-relay-fleet-00007-")
+    assert others == [base64.b64encode(key.encode()).decode(), digest_of(key), mark_of(key)]
 
 
 def test_no_two_copies_share_an_address_and_none_is_taken() -> None:
