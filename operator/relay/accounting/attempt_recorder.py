@@ -259,4 +259,4 @@ def _signal_seconds(signal: str, event: UsageEvent) -> float | None:
         return event.overhead_seconds
     if signal == "FirstToken":
         return event.first_token_seconds
-    return event.latency_seconds if event.outcome == "ok" else None
+    return event.latency_seconds - event.paused_seconds if event.outcome == "ok" else None

@@ -105,7 +105,7 @@ class UsageEvent:
 
     tokens is None when nothing is known to have been used; charged_tokens are what limits
     count of them, estimate is what was expected of the call. Times are seconds since the attempt's start, but for
-    overhead_seconds, which the relay added; first_byte_seconds is 0 when none came. counted_slow names the signals it was
+    overhead_seconds, which the relay added, and paused_seconds, in which the caller did not read; first_byte_seconds is 0 when none came. counted_slow names the signals it was
     counted slow for while it was under way; probe says that it decides for its canary's breaker. call_id and attempt_id are
     the relay's own and never repeat, request_id is the caller's label. unreadable says that the provider reported usage that
     could not be used.
@@ -125,6 +125,7 @@ class UsageEvent:
         "latency_seconds",
         "outcome",
         "overhead_seconds",
+        "paused_seconds",
         "probe",
         "request_id",
         "response_id",
@@ -156,6 +157,7 @@ class UsageEvent:
         unreadable: bool,
         client_gone: bool,
         latency_seconds: float,
+        paused_seconds: float = 0.0,
         first_token_seconds: float | None,
         response_id: str | None,
         estimate: CallEstimate,
@@ -180,6 +182,7 @@ class UsageEvent:
         self.unreadable = unreadable
         self.client_gone = client_gone
         self.latency_seconds = latency_seconds
+        self.paused_seconds = paused_seconds
         self.first_token_seconds = first_token_seconds
         self.response_id = response_id
         self.estimate = estimate

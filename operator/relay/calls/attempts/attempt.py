@@ -84,6 +84,8 @@ class Attempt(ResponseReceiver):
         "_estimates",
         "_opening",
         "_overhead_seconds",
+        "_paused_at",
+        "_paused_seconds",
         "_pool",
         "_probe",
         "_providers",
@@ -143,6 +145,8 @@ class Attempt(ResponseReceiver):
         self.settled = False
         self.received_bytes = 0
         self._overhead_seconds = 0.0
+        # the caller reads slower than the provider writes
+        self._paused_at = self._paused_seconds = 0.0
         # what the ledger's record of the end refers to; empty without one, and once it is written
         self._opening = b""
         self.closing: Closing | None = None
@@ -270,10 +274,14 @@ class Attempt(ResponseReceiver):
     def pause(self) -> None:
         """Stops reading the provider for now."""
         if self._connection is not None:
+            self._paused_at = self._paused_at or time.monotonic()
             self._connection.pause()
 
     def resume(self) -> None:
         """Reads the provider again."""
+        if self._paused_at:
+            self._paused_seconds += time.monotonic() - self._paused_at
+            self._paused_at = 0.0
         if self._connection is not None:
             self._connection.resume()
 
@@ -354,12 +362,18 @@ class Attempt(ResponseReceiver):
         """Counts the attempt as slow for each objective it has exceeded while still under way."""
         if self.settled or not self.sent_at:
             return
-        waited = now - self.started_at
+        taken = now - self.started_at
         for signal, limit in self.subject.objectives.items():
+            waited = taken - self._paused(now) if signal == "Total" else taken
             under_way = signal == "Total" or (signal == "FirstToken" and not self.first_token_at)
             if under_way and waited > limit and signal not in self._counted_slow:
                 self._counted_slow += (signal,)
                 self.call.tenant.recorder.slow(self.subject, signal)
+
+    def _paused(self, now: float) -> float:
+        """Returns for how long nothing was read because the caller did not: that is none of the provider's time."""
+        since = now - self._paused_at if self._paused_at else 0.0
+        return self._paused_seconds + since
 
     # -- relay.http.upstream.ResponseReceiver ----------------------------------------------------------------------------------
 
@@ -557,6 +571,7 @@ class Attempt(ResponseReceiver):
             unreadable=self._unreadable,
             client_gone=self.client_gone,
             latency_seconds=now - started_at,
+            paused_seconds=self._paused(now),
             first_token_seconds=self._first_token_seconds(),
             response_id=answer.stored_as if answer is not None else None,
             estimate=call.estimate,

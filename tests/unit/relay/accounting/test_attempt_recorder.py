@@ -114,6 +114,13 @@ def test_each_signal_is_compared_with_its_objective(recording: Recording) -> Non
     assert counted.overhead_seconds == 0.02
 
 
+def test_a_caller_that_reads_slowly_makes_no_side_slow(recording: Recording) -> None:
+    counted = recording.record(latency_seconds=60.0, paused_seconds=57.0)
+    assert (counted.timed["Total"], counted.slow["Total"]) == (1, 0)
+    counted = recording.record(latency_seconds=60.0, paused_seconds=50.0)
+    assert (counted.timed["Total"], counted.slow["Total"]) == (2, 1)
+
+
 def test_a_signal_that_was_counted_under_way_is_not_counted_again(recording: Recording) -> None:
     recording.recorder.slow(recording.subject, "FirstToken")
     counted = recording.record(first_token_seconds=9.0, counted_slow=("FirstToken",))

@@ -283,6 +283,25 @@ async def test_a_provider_that_says_nothing_is_slow_long_before_it_is_given_up(
     assert (side.slow["FirstToken"], side.slow["Total"]) == (1, 1)
 
 
+@pytest.mark.parametrize(("reads", "slow"), [(False, 0), (True, 1)])
+async def test_time_in_which_the_caller_does_not_read_is_none_of_the_providers(
+    relay_with: Make, reads: bool, slow: int
+) -> None:
+    objectives = (LatencyObjective(signal="Total", max_milliseconds=100_000),)
+    relay = relay_with(routes=(Route(name="chat", stable=STABLE, objectives=objectives),))
+    client, upstream = relay.client(), relay.provider()
+    client.send(call(STREAM_BODY))
+    upstream.send(STREAM_HEAD + chunk(CONTENT))
+    if not reads:
+        client.protocol.pause_writing()
+    relay.admission.tick(time.monotonic() + 200)
+    if not reads:
+        client.protocol.resume_writing()
+    upstream.send(chunk(DONE) + b"0\r\n\r\n")
+    side = relay.side("stable", STABLE.fingerprint)
+    assert (side.timed["Total"], side.slow["Total"]) == (1, slow)
+
+
 async def test_a_stream_that_reports_as_it_goes_is_charged_as_it_goes(relay_with: Make) -> None:
     relay = relay_with(limits=Limits(tokens_per_minute=6000, burst_seconds=600))
     client, upstream = relay.client(), relay.provider()
