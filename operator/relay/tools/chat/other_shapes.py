@@ -37,8 +37,9 @@ def may_be_calls(payload: dict[str, Any]) -> Iterator[Found]:
             yield from _under_keys(value)
             inside = [one for key, one in value.items() if key not in _OPAQUE]
         else:
-            inside = value
-        for one in reversed(inside):
+            inside = list(value)
+        inside.reverse()
+        for one in inside:
             if isinstance(one, dict):
                 if isinstance(one.get("type"), str):
                     yield Found("type", one)
