@@ -294,6 +294,35 @@ def test_a_pod_serves_by_the_month_of_another_zone_from_then_on(books: Books) ->
         assert pod.serves(NOON + hour * HOUR), zone
 
 
+def test_what_is_used_while_a_limit_is_not_in_force_counts_once_it_is_again(books: Books) -> None:
+    store = BudgetStore(books.engine)
+    pay(books, "uid-a", 50 * CALL, NOON - HOUR)
+    month = budget(50 * CALL, period="Month")
+    bounded = (
+        month.model_copy(update={"credit": CreditTerms()}),
+        budget(50 * CALL),
+        month.model_copy(update={"budget": None}),
+    )
+    pod, used = Pod(store, "a"), 0
+    for round_ in range(2):
+        for number, terms in enumerate(bounded):
+            at = NOON + (round_ * len(bounded) + number) * 60 * SECOND
+            store.put(terms, now=at)
+            standings = store.standings(["uid-a"], now=at).standings
+            assert {one.spent for one in standings} <= {used * CALL}
+            if terms.budget is not None and terms.credit is None:
+                pod.lease = None
+                pod.ask(at)
+            books.ledger.book("uid-a", attempts(2, at=at), books.prices, now=at)
+            used += 2
+    store.put(bounded[0], now=NOON + HOUR)
+    standings = store.standings(["uid-a"], now=NOON + HOUR).standings
+    assert {one.kind: one.spent for one in standings} == {
+        "budget": 12 * CALL,
+        "credit": 12 * CALL,
+    }
+
+
 def test_what_a_correction_gives_back_can_be_spent_again(books: Books) -> None:
     store = BudgetStore(books.engine)
     pay(books, "uid-a", 20 * CALL, NOON)

@@ -80,8 +80,8 @@ class BudgetStore:
             )
             limits = TenantLimits(connection, budget.tenant_uid)
             for limit in limits.at(now):
-                # a smaller amount may be spent already
-                limits.warn(limit, total_spent(limits.accounts(limit).values()), now)
+                # it may have been in force before, and a smaller amount may be spent already
+                limits.warn(limit, limits.recount(limit), now)
         return True
 
     def lease(

@@ -86,11 +86,17 @@ class TenantLimits:
             row.pod: Account(*(int(getattr(row, name)) for name in _FIGURES)) for row in rows
         }
         if not any(row.pod == BEFORE and row.ends_at == limit.ends_at for row in rows):
-            of_pods = sum(one.booked for pod, one in accounts.items() if pod != BEFORE)
-            accounts[BEFORE] = Account(booked=self._charged(limit) - of_pods)
+            accounts[BEFORE] = self._of_no_pod(limit, accounts)
             if keep:
                 self.keep(limit, {BEFORE: accounts[BEFORE]})
         return accounts
+
+    def recount(self, limit: Limit) -> int:
+        """Brings a limit to what is booked, also while it was not in force; returns what is spent of it."""
+        accounts = self.accounts(limit, keep=False)
+        accounts[BEFORE] = self._of_no_pod(limit, accounts)
+        self.keep(limit, {BEFORE: accounts[BEFORE]})
+        return total_spent(accounts.values())
 
     def keep(self, limit: Limit, changed: Mapping[str, Account]) -> None:
         """Writes accounts that have changed."""
@@ -180,6 +186,10 @@ class TenantLimits:
             paid, first = paid_by(self._connection, self._tenant_uid)
             self._credit = NOTHING_PAID if paid is None else Credit(paid, first)
         return self._credit
+
+    def _of_no_pod(self, limit: Limit, accounts: Mapping[str, Account]) -> Account:
+        of_pods = sum(one.booked for pod, one in accounts.items() if pod != BEFORE)
+        return Account(booked=self._charged(limit) - of_pods)
 
     def _charged(self, limit: Limit) -> int:
         charged = self._connection.execute(
