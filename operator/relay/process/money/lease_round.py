@@ -6,6 +6,7 @@ The supervisor starts no thread and so looks no name up: a worker sends what it 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
@@ -90,7 +91,10 @@ class LeaseRound:
             now=asked_at, wall=time.time_ns() // 1000, release=self._releases()
         )
         answer = await self._ask(request.model_dump_json(by_alias=True))
-        if answer.get("status") != 200:
+        if answer.get("status") == HTTPStatus.CONFLICT:
+            self.money.outdated()
+            return
+        if answer.get("status") != HTTPStatus.OK:
             self.money.unanswered()
             return
         try:

@@ -13,6 +13,7 @@ SOON_SECONDS: Final = 1.0
 """Of one that spends faster than that, and of one that got no answer."""
 SOONEST_SECONDS: Final = 0.2
 """Of one that a call did not fit into."""
+_MOST_AHEAD: Final = 366 * 24 * 3600 * 1_000_000
 KEPT_MICROSECONDS: Final = 3600 * 1_000_000
 """The longest that calls of a period go on after its end."""
 
@@ -26,6 +27,7 @@ class PodMoney:
         self._workers = workers
         self._limits: dict[tuple[str, int], PodLimit] = {}
         self._sequence = 0
+        self._ahead = 1
         self._fresh = True
         self._asked_at = float("-inf")
         self._ask_seconds = ASK_SECONDS
@@ -62,6 +64,7 @@ class PodMoney:
     def answered(self, answer: LeaseAnswer, *, asked_at: float, now: float) -> None:
         """Takes in the answer to the latest message."""
         self._fresh = self._failed = False
+        self._ahead = 1
         self._ask_seconds = min(ASK_SECONDS, answer.seconds / 4)
         self._forget_replaced(answer.leases)
         for lease in answer.leases:
@@ -74,6 +77,15 @@ class PodMoney:
     def unanswered(self) -> None:
         """Notes that the ledger did not answer."""
         self._failed = True
+
+    def outdated(self) -> None:
+        """Notes that the ledger knows a later message of this pod: one of before its restart, by a clock that was ahead and is not any more.
+
+        Each time the next message goes twice as far beyond the last, so that a day takes half a minute.
+        """
+        self._ahead = min(2 * self._ahead, _MOST_AHEAD)
+        self._sequence += self._ahead
+        self.unanswered()
 
     def short(self, worker: int, least: int) -> tuple[int, PodLimit] | None:
         """Notes that a call of a worker did not fit; returns who is to give something back to the pod, and of which limit."""
