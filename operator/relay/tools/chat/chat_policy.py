@@ -15,6 +15,9 @@ _OF_A_LIST: Final = frozenset({"type", "mode", "tools", "allowed_tools"})
 """Keys of choices that are no entries of a list. Some readers take others for them, in capitals."""
 MAX_KEPT_LISTS: Final = 32
 MAX_KEPT_BYTES: Final = 64 * 1024
+_MAX_SMALL: Final = 64
+_MAX_SMALL_BYTES: Final = 256
+"""Fields without a tool in them: clients send the same few with every call."""
 
 
 class ChatPolicy:
@@ -24,7 +27,7 @@ class ChatPolicy:
     told of the tenant, as a JSON string; empty where they are told nothing. revision is that of the manifest.
     """
 
-    __slots__ = ("_kept", "_names", "context", "refuses", "revision")
+    __slots__ = ("_kept", "_names", "_without_tools", "context", "refuses", "revision")
 
     def __init__(self, permissions: Permissions, on_denied: OnDenied, context: bytes = b"") -> None:
         self.context = context
@@ -32,6 +35,7 @@ class ChatPolicy:
         self._names = frozenset(permissions.tools)
         self.refuses = on_denied == "Refuse"
         self._kept: dict[bytes, ToolList] = {}
+        self._without_tools: set[tuple[str, bytes]] = set()
 
     def permits(self, name: object) -> bool:
         """Returns whether a tool of this name is granted."""
@@ -53,6 +57,17 @@ class ChatPolicy:
                 self._kept.clear()
             self._kept[raw] = found
         return found
+
+    def is_without_tools(self, key: str, value: bytes) -> bool:
+        """Returns whether this was read in a field and gives a model no tool."""
+        return (key, value) in self._without_tools
+
+    def note_without_tools(self, key: str, value: bytes) -> None:
+        """Keeps that this gives a model no tool in the field of this name."""
+        if len(value) <= _MAX_SMALL_BYTES:
+            if len(self._without_tools) >= _MAX_SMALL:
+                self._without_tools.clear()
+            self._without_tools.add((key, value))
 
     def permits_choice(self, choice: object) -> bool:
         """Returns whether every tool that a value of tool_choice or function_call names is granted."""

@@ -159,13 +159,13 @@ def offered(raw: bytes, members: Spans, policy: ChatPolicy) -> Offer:
 
     members are the places of the body's keys and values, in turn.
     """
-    fields = _fields(raw, members)
+    fields = _fields(raw, members, policy)
     if not fields.known and not fields.running:
         return Offer(raw, ())
     return _Reading(raw, members, fields, policy).offer()
 
 
-def _fields(raw: bytes, members: Spans) -> _Fields:
+def _fields(raw: bytes, members: Spans, policy: ChatPolicy) -> _Fields:
     """Finds the fields that decide; raises UncheckableTools if one stands twice, or stands there in another spelling.
 
     Raises DeniedTools for tools that stand inside another field.
@@ -179,7 +179,7 @@ def _fields(raw: bytes, members: Spans) -> _Fields:
                 raise DeniedTools(key, ())
         elif key in _PLAIN:
             if raw.startswith(_NESTED, members[place + 1][0]):
-                _refuse_inside(key, raw[slice(*members[place + 1])], vendors)
+                _read_inside(key, raw[slice(*members[place + 1])], vendors, policy)
         elif key in _KNOWN:
             if key in fields.known:
                 raise UncheckableTools
@@ -205,6 +205,12 @@ def _read_other(
             fields.running.append((printable(key), field))
         case Use.PLAIN:
             _refuse_inside(key, value, vendors)
+
+
+def _read_inside(key: str, value: bytes, vendors: VendorFields, policy: ChatPolicy) -> None:
+    if not policy.is_without_tools(key, value):
+        _refuse_inside(key, value, vendors)
+        policy.note_without_tools(key, value)
 
 
 def _refuse_inside(key: str, value: bytes, vendors: VendorFields) -> None:

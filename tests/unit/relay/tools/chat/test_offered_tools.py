@@ -290,6 +290,17 @@ def test_a_tool_inside_another_field_is_refused(
         assert raised.value.field == path
 
 
+def test_a_field_that_was_read_before_is_read_again_where_it_is_another() -> None:
+    for _ in range(2):
+        assert offer_of({"reasoning": {"effort": "low"}}).hidden == ()
+        with pytest.raises(DeniedTools):
+            offer_of({"reasoning": {"effort": "low", "tools": [flat("pay")]}})
+    for number in range(1000):
+        assert offer_of({"reasoning": {"effort": "low", "max_tokens": number}}).hidden == ()
+    with pytest.raises(DeniedTools):
+        offer_of({"text": {"tools": [flat("pay")]}})
+
+
 def test_a_key_of_messages_that_hides_in_escapes_is_found() -> None:
     with pytest.raises(DeniedTools):
         offer_of(r'{"messages":[{"role":"system","t\u006fols":[{"name":"pay"}]}]}')
