@@ -19,7 +19,7 @@ from bench.fleet.processes import Operator, control, items, tell, until
 from bench.rollback import story
 from bench.rollback.figures import quantile
 from bench.tenants import objects
-from tests.unit.relay_operator.relay_counters import RelayCounters
+from tests.unit.relay_operator.relay_counters import series_of_a_route
 
 from relay_operator.api.relay_route import Side, fingerprint
 
@@ -169,10 +169,6 @@ def _turned_bad(leader: Operator, number: int, home: Path) -> tuple[Operator, li
 
 
 def _setup(spaces: list[str]) -> dict[str, object]:
-    counters = RelayCounters(pod="", namespace="")
-    for side in ("stable", "canary"):
-        counters.count(("", side, ""))
-    counters.breakers["", ""] = 0
     pods = {one["metadata"]["namespace"]: one["metadata"]["name"] for one in items("api/v1/pods")}
     uids = {one["metadata"]["name"]: one["metadata"]["uid"] for one in items(_PROVIDERS)}
     prints = [
@@ -182,7 +178,7 @@ def _setup(spaces: list[str]) -> dict[str, object]:
     return {
         "period": PERIOD_SECONDS,
         "story": list(story.STORY.steps),
-        "templates": [labels for labels, _ in counters.page()],
+        "templates": series_of_a_route(),
         "targets": [
             # all are visible at the same moment, for the worst case
             {

@@ -14,7 +14,7 @@ from bench.rollback.witness import CONTROL_PORT
 from tests.cluster.session.clients import Client, port_forward
 from tests.demo import stage
 from tests.demo.commands import Cluster, DemoFailed, wait_until
-from tests.unit.relay_operator.relay_counters import RelayCounters
+from tests.unit.relay_operator.relay_counters import series_of_a_route
 
 from relay_contract import endpoints
 from relay_operator import names
@@ -136,15 +136,11 @@ class Scene:
         )
 
     def _setup(self, routes: Routes) -> dict[str, Any]:
-        counters = RelayCounters(pod="", namespace="")
-        for side in ("stable", "canary"):
-            counters.count(("", side, ""))
-        counters.breakers["", ""] = 0
         return {
             "period": PERIOD_SECONDS,
             "proof": self._proof,
             "story": story.STORY.steps,
-            "templates": [labels for labels, _ in counters.page()],
+            "templates": series_of_a_route(),
             "targets": [
                 target for pods, listed in routes.items() for target in self._targets(pods, listed)
             ],

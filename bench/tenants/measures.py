@@ -19,7 +19,7 @@ from bench.tenants.api_client import ApiClient
 from bench.tenants.filling import Filling
 from bench.tenants.fleet import Fleet, routes_of, until
 from bench.tenants.place import API_SERVER, Place, metrics_path
-from tests.unit.relay_operator.relay_counters import RelayCounters
+from tests.unit.relay_operator.relay_counters import series_of_a_route
 
 from relay_operator.api.relay_route import Side, fingerprint
 from relay_operator.decisions.canary.run import EVIDENCE_SECONDS
@@ -347,14 +347,10 @@ class Measures:
         return range(self._tenants - count, self._tenants)
 
     def _tell_story(self, count: int, steps: list[tuple[int, int, int]]) -> None:
-        counters = RelayCounters(pod="", namespace="")
-        for side in ("stable", "canary"):
-            counters.count(("", side, ""))
-        counters.breakers["", ""] = 0
         setup = {
             "period": PERIOD_SECONDS,
             "story": steps,
-            "templates": [labels for labels, _ in counters.page()],
+            "templates": series_of_a_route(),
             "targets": self._targets(count),
         }
         self._place.tell("/setup", setup)

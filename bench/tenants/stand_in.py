@@ -200,7 +200,9 @@ class AdminPort:
         return _json({"provider": request.query["provider"], "outcome": "Answered"})
 
 
-def _prometheus(stand_in: StandIn) -> web.Application:
+def prometheus(stand_in: StandIn) -> web.Application:
+    """Returns the path by which Prometheus is asked."""
+
     async def query(request: web.Request) -> web.Response:
         form = request.query_string if request.method == "GET" else await request.text()
         return web.Response(body=await stand_in.query(form), content_type="application/json")
@@ -277,7 +279,7 @@ async def main() -> None:
     stand_in = StandIn()
     for port, app in (
         (endpoints.ADMIN_PORT, AdminPort(stand_in).app()),
-        (QUERY_PORT, _prometheus(stand_in)),
+        (QUERY_PORT, prometheus(stand_in)),
         (CONTROL_PORT, _control(stand_in)),
     ):
         runner = web.AppRunner(app, access_log=None, keepalive_timeout=120)

@@ -96,3 +96,12 @@ class RelayCounters:
             "job": "relays-slo",
             **own,
         }
+
+
+def series_of_a_route() -> list[dict[str, str]]:
+    """Returns the labels of the series that a page has of one route with a canary; pod, namespace, route and fingerprints are empty."""
+    counters = RelayCounters(pod="", namespace="")
+    for side in ("stable", "canary"):
+        counters.count(("", side, ""))
+    counters.breakers["", ""] = 0
+    return [labels for labels, _ in counters.page()]
