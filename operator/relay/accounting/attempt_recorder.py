@@ -136,6 +136,30 @@ class AttemptRecorder:
         if records is not None and names is not None:
             records.close_attempt(names, opening, closing)
 
+    def closed_with_report(
+        self,
+        subject: Subject,
+        opening: bytes,
+        *,
+        seconds: float,
+        status: int,
+        delivered: bool,
+        report: bytes,
+        upstream_request_id: str | None,
+    ) -> None:
+        """Records for the ledger that an attempt has ended well, whose answer reported all that is booked."""
+        records, names = self._records, subject.record_names
+        if records is not None and names is not None:
+            records.close_with_report(
+                names,
+                opening,
+                seconds=seconds,
+                status=status,
+                delivered=delivered,
+                report=report,
+                upstream_request_id=upstream_request_id,
+            )
+
     def started(self, subject: Subject) -> None:
         """Counts an attempt that is sent."""
         subject.slo.started += 1

@@ -477,7 +477,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
     def attempt_settled(self, attempt: Attempt, event: UsageEvent) -> None:
         self._used_tokens += event.charged_tokens
         if self._money is not None:
-            self._money.count(self.call, attempt.target, event, attempt.closing)
+            self._money.count(self.call, attempt.target, event, attempt.told())
         if self.phase is OVER:
             if self.comparison is not None:
                 self.comparison.served(attempt, event)

@@ -11,7 +11,10 @@ enum {
     CLOSING_BYTES = 57,
     COUNTS_BYTES = 40, /* of the closing: tokens by bucket, and units */
     PACKED_BYTES = COUNTS_BYTES + 1,
+    DELIVERED = 64,
     CACHE_REPORTED = 128,
+    OK = 0,          /* of the outcomes */
+    BY_PROVIDER = 0, /* of the sources of usage */
     CALL_ID_DIGITS = 32,
     MAX_TEXT_BYTES = 255,
     MAX_OPENING_BYTES = OPENING_BYTES + MAX_TEXT_BYTES,
@@ -73,6 +76,8 @@ static void add_opening(record *to, const opening *what)
 }
 
 enum { ELAPSED, STATUS, OUTCOME, SOURCE, FLAGS, NUMBERS };
+enum { MODEL, TIER, REGION, UPSTREAM_ID }; /* of the texts */
+#define MOST_SECONDS 9e12 /* of an attempt: its microseconds fit in 63 bits */
 /* Bytes of the numbers of a closing, in the order of the arguments. */
 static const unsigned char NUMBER_BYTES[NUMBERS] = {8, 2, 1, 1, 1};
 
@@ -197,7 +202,7 @@ static int read_text(PyObject *object, short_text *read, PyObject **held)
     return 1;
 }
 
-enum { OPENED_ARGUMENTS = 6, CLOSED_ARGUMENTS = 2 + NUMBERS + 1 + TEXTS };
+enum { OPENED_ARGUMENTS = 6, CLOSED_ARGUMENTS = 2 + NUMBERS + 1 + TEXTS, REPORTED_ARGUMENTS = 7 };
 
 static int has_arguments(Py_ssize_t count, Py_ssize_t needed)
 {
@@ -251,44 +256,100 @@ static PyObject *write_opened(PyObject *self, PyObject *const *args, Py_ssize_t 
     return PyBytes_FromStringAndSize((const char *)body_of(&made), size);
 }
 
+/* Reads counts or a report, and its labels into the first texts; returns the number of these, -1 with an exception set. */
+static int read_counts(PyObject *object, closing *what)
+{
+    char *packed;
+    Py_ssize_t size;
+
+    if (PyBytes_AsStringAndSize(object, &packed, &size) < 0)
+        return -1;
+    what->counts = packed;
+    int labels = read_labels(packed, (size_t)size, what->texts);
+    if (labels < 0)
+        PyErr_Format(PyExc_ValueError, "%zd bytes are no counts", size);
+    return labels;
+}
+
+/* Writes the record closed, which begins as that of the opening; returns whether it fits, -1 with an exception set. */
+static int write_end(place *to, PyObject *number, PyObject *begins, const closing *what)
+{
+    char *bytes;
+    Py_ssize_t size;
+    uint64_t names;
+    record made;
+
+    if (!read_number(number, 4, &names) || PyBytes_AsStringAndSize(begins, &bytes, &size) < 0)
+        return -1;
+    if (size > MAX_OPENING_BYTES) {
+        PyErr_SetString(PyExc_ValueError, "no opening is as long");
+        return -1;
+    }
+    made.p = body_of(&made);
+    add_bytes(&made, bytes, (size_t)size);
+    add_closing(&made, what);
+    return write_record(to, to->end, CLOSED, names, &made);
+}
+
 static PyObject *write_closed(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     PyObject *const *numbers = args + 2, *const *counts = numbers + NUMBERS, *const *texts = counts + 1;
     PyObject *held[TEXTS] = {NULL};
-    place *to = (place *)self;
-    char *begins, *packed;
-    Py_ssize_t begins_size, packed_size;
-    uint64_t names;
     closing what;
-    record made;
-    int read = 1, written = 0;
+    int labels, written = -1;
 
-    if (!has_arguments(count, CLOSED_ARGUMENTS) || !read_number(args[0], 4, &names)
-        || PyBytes_AsStringAndSize(args[1], &begins, &begins_size) < 0 || PyBytes_AsStringAndSize(*counts, &packed, &packed_size) < 0)
+    if (!has_arguments(count, CLOSED_ARGUMENTS) || (labels = read_counts(*counts, &what)) < 0)
         return NULL;
-    if (begins_size > MAX_OPENING_BYTES) {
-        PyErr_SetString(PyExc_ValueError, "no opening is as long");
-        return NULL;
-    }
-    int labels = read_labels(packed, (size_t)packed_size, what.texts);
-    if (labels < 0) {
-        PyErr_Format(PyExc_ValueError, "%zd bytes are no counts", packed_size);
-        return NULL;
-    }
-    what.counts = packed;
+    int read = 1;
     for (int i = 0; read && i < NUMBERS; i++)
         read = read_number(numbers[i], NUMBER_BYTES[i], &what.numbers[i]);
     for (int i = labels; read && i < TEXTS; i++)
         read = read_text(texts[i], &what.texts[i], &held[i]);
-    if (read) {
-        made.p = body_of(&made);
-        add_bytes(&made, begins, (size_t)begins_size);
-        add_closing(&made, &what);
-        written = write_record(to, to->end, CLOSED, names, &made);
-    }
+    if (read)
+        written = write_end((place *)self, args[0], args[1], &what);
     for (int i = 0; i < TEXTS; i++)
         Py_XDECREF(held[i]);
-    return read ? PyBool_FromLong(written) : NULL;
+    return written < 0 ? NULL : PyBool_FromLong(written);
+}
+
+/* Reads seconds as microseconds; returns 0 with an exception set for what is no time that passed. */
+static int read_seconds(PyObject *object, uint64_t *microseconds)
+{
+    double seconds = PyFloat_AsDouble(object);
+
+    if (seconds >= 0 && seconds < MOST_SECONDS) {
+        *microseconds = (uint64_t)(seconds * 1000000);
+        return 1;
+    }
+    if (!PyErr_Occurred())
+        PyErr_Format(PyExc_ValueError, "%R are not the seconds of an attempt", object);
+    return 0;
+}
+
+/* Most answers come here: what ended well, with a report in place of counts and labels. */
+static PyObject *write_reported(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    PyObject *held = NULL;
+    uint64_t delivered;
+    closing what;
+    int labels, written = -1;
+
+    if (!has_arguments(count, REPORTED_ARGUMENTS) || !read_seconds(args[2], &what.numbers[ELAPSED])
+        || !read_number(args[3], NUMBER_BYTES[STATUS], &what.numbers[STATUS]) || !read_number(args[4], 1, &delivered)
+        || (labels = read_counts(args[5], &what)) < 0)
+        return NULL;
+    if (labels != LABELS) {
+        PyErr_SetString(PyExc_ValueError, "counts alone are no report");
+        return NULL;
+    }
+    what.numbers[OUTCOME] = OK;
+    what.numbers[SOURCE] = BY_PROVIDER;
+    what.numbers[FLAGS] = delivered ? DELIVERED : 0;
+    what.texts[REGION] = (short_text){"", 0};
+    if (read_text(args[6], &what.texts[UPSTREAM_ID], &held))
+        written = write_end((place *)self, args[0], args[1], &what);
+    Py_XDECREF(held);
+    return written < 0 ? NULL : PyBool_FromLong(written);
 }
 
 static PyObject *release(PyObject *self, PyObject *unused)
@@ -346,6 +407,7 @@ static void free_place(PyObject *self)
 static PyMethodDef methods[] = {
     {"write_opened", FAST(write_opened), "Writes that an attempt is about to be sent; returns the record's body, None where it does not fit."},
     {"write_closed", FAST(write_closed), "Writes how an attempt ended; returns whether it fits."},
+    {"write_reported", FAST(write_reported), "Writes that an attempt ended well and reported all; returns whether it fits."},
     {"release", release, METH_NOARGS, "Lets go of the segment: nothing fits any more."},
     {NULL, NULL, 0, NULL},
 };

@@ -11,6 +11,8 @@ from relay_contract.billing.attempt_event import AttemptOutcome, Doubt, UsageSou
 
 Name = str | bytes | None
 """A name that a caller or a provider has given, as text or in UTF-8; None without one."""
+Told = tuple[BilledUsage | bytes | None, Name, Name]
+"""Usage, model and service tier of an attempt, as its record tells them."""
 _OUTCOME_NUMBERS: Final = {name: number for number, name in enumerate(OUTCOMES)}
 _SOURCE_NUMBERS: Final = {name: number for number, name in enumerate(SOURCES)}
 _DOUBT_NUMBERS: Final = {name: number for number, name in enumerate(DOUBTS)}

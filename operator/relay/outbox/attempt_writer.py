@@ -3,7 +3,7 @@
 import os
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from relay.outbox.attempt_closing import Closing, write_closing
 from relay.outbox.attempt_names import MAX_NAMES_BYTES, AttemptNames, label
@@ -53,6 +53,8 @@ class AttemptWriter:
         "_segment",
         "_size",
         "_tried",
+        "_write_opened",
+        "_write_reported",
         "_writer",
         "closed",
         "dropped_closed",
@@ -79,7 +81,10 @@ class AttemptWriter:
         self._segment: WritableSegment | None = None
         self._next: WritableSegment | None = None
         self._size = segment_bytes
-        self._place = _no_place()
+        self._place = place = _no_place()
+        # bound once, since each call needs them
+        self._write_opened: Any = place.write_opened
+        self._write_reported: Any = place.write_reported
         self._born = now
         self.opened = self.closed = self.dropped_opened = self.dropped_closed = 0
         # and in vain, since the last tick
@@ -118,13 +123,12 @@ class AttemptWriter:
         """Writes that an attempt is about to be sent; returns what its closing begins with."""
         self.opened += 1
         if names.segment == self._number:
-            opening = self._place.write_opened(
+            opening: bytes | None = self._write_opened(
                 names.number, None, attempt, stream, call_id, request_id
             )
             if opening is not None:
                 return opening
-        record = bytearray(MAX_RECORD_BYTES)
-        place = Place(record, 0, MAX_RECORD_BYTES)
+        place, record = _spare_place()
         opening = place.write_opened(names.number, None, attempt, stream, call_id, request_id)
         assert opening is not None
         if not self._append(OPENED, names, record[: place.offset]):
@@ -137,11 +141,33 @@ class AttemptWriter:
         number = names.number
         if names.segment == self._number and write_closing(self._place, number, opening, closing):
             return
-        record = bytearray(MAX_RECORD_BYTES)
-        place = Place(record, 0, MAX_RECORD_BYTES)
+        place, record = _spare_place()
         write_closing(place, number, opening, closing)
-        if not self._append(CLOSED, names, record[: place.offset]):
-            self.dropped_closed += 1
+        self._append_closed(names, record[: place.offset])
+
+    def close_with_report(
+        self,
+        names: AttemptNames,
+        opening: bytes,
+        *,
+        seconds: float,
+        status: int,
+        delivered: bool,
+        report: bytes,
+        upstream_request_id: str | None,
+    ) -> None:
+        """Writes that an attempt ended well, whose answer said how much it used in a report (relay.dialect.usage.billed_usage.labels_of)."""
+        self.closed += 1
+        number = names.number
+        if names.segment == self._number and self._write_reported(
+            number, opening, seconds, status, delivered, report, upstream_request_id
+        ):
+            return
+        place, record = _spare_place()
+        place.write_reported(
+            number, opening, seconds, status, delivered, report, upstream_request_id
+        )
+        self._append_closed(names, record[: place.offset])
 
     def tick(self, now: float) -> None:
         """Makes room before it is needed; call it every second."""
@@ -159,10 +185,14 @@ class AttemptWriter:
             if segment is not None:
                 segment.close()
         self._segment = self._next = None
-        self._place = _no_place()
+        self._go_on_at(_no_place())
         self._tried = True
 
     # -- segments --------------------------------------------------------------------------------------------------
+
+    def _append_closed(self, names: AttemptNames, record: bytearray) -> None:
+        if not self._append(CLOSED, names, record):
+            self.dropped_closed += 1
 
     def _append(self, kind: int, names: AttemptNames, record: bytearray) -> bool:
         """Writes a record that had no room at once, with its names where they are not in the segment yet."""
@@ -215,13 +245,24 @@ class AttemptWriter:
         if following is None:
             return
         former, self._segment, self._next = self._segment, following, None
-        self._place = following.place
+        self._go_on_at(following.place)
         self._place.openings_end = self._openings_end
         self._number += 1
         self._born = now
         if former is not None:
             # after the next one has its lock: this writer is never without
             former.close()
+
+    def _go_on_at(self, place: Place) -> None:
+        self._place = place
+        self._write_opened = place.write_opened
+        self._write_reported = place.write_reported
+
+
+def _spare_place() -> tuple[Place, bytearray]:
+    """Returns a place for one record, and the memory that it is in."""
+    record = bytearray(MAX_RECORD_BYTES)
+    return Place(record, 0, MAX_RECORD_BYTES), record
 
 
 def _no_place() -> Place:

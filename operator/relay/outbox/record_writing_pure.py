@@ -12,15 +12,22 @@ from relay.outbox.record_format import (
     CACHE_REPORTED,
     CLOSED,
     CLOSING,
+    DELIVERED,
     MAX_TEXT_BYTES,
     OPENED,
     OPENING,
+    OUTCOMES,
+    SOURCES,
     record_bytes,
     sealed,
 )
 
 _NUMBERS: Final = 4
 """Of a closing, in front of its flags, counts and texts."""
+_OK: Final = OUTCOMES.index("ok")
+_BY_PROVIDER: Final = SOURCES.index("provider")
+_MOST_SECONDS: Final = 9e12
+"""Of an attempt: its microseconds fit in 63 bits."""
 
 
 class Place:
@@ -46,6 +53,10 @@ class Place:
     def write_closed(self, names: int, /, *closed: Any) -> bool:
         """Writes how an attempt ended (_closed_body); returns whether it fits."""
         return self._write(self._end, CLOSED, names, _closed_body(*closed))
+
+    def write_reported(self, names: int, /, *reported: Any) -> bool:
+        """Writes that an attempt ended well and reported all (_reported_body); returns whether it fits."""
+        return self._write(self._end, CLOSED, names, _reported_body(*reported))
 
     def release(self) -> None:
         """Lets go of the segment: nothing fits any more."""
@@ -83,6 +94,25 @@ def _closed_body(opening: bytes, /, *ended: Any) -> bytes:
     texts = [_text(one) for one in (*labels, *ended[_NUMBERS + 2 + len(labels) :])]
     closing = _packed(CLOSING, *ended[:_NUMBERS], flags, *map(len, texts), *counted)
     return opening + closing + b"".join(texts)
+
+
+def _reported_body(
+    opening: bytes,
+    seconds: float,
+    status: int,
+    delivered: bool,
+    report: bytes,
+    upstream_request_id: str | bytes | None,
+    /,
+) -> bytes:
+    """Returns the body of the record closed: seconds are those that the attempt took, report is what its answer said (labels_of)."""
+    if not 0 <= seconds < _MOST_SECONDS:
+        raise ValueError(f"{seconds} are not the seconds of an attempt")
+    if labels_of(report) is None:
+        raise ValueError("counts alone are no report")
+    numbers = (int(seconds * 1_000_000), status, _OK, _BY_PROVIDER)
+    flags = DELIVERED if delivered else 0
+    return _closed_body(opening, *numbers, flags, report, None, None, None, upstream_request_id)
 
 
 def _packed(layout: struct.Struct, *values: Any) -> bytes:

@@ -20,7 +20,7 @@ from relay.dialect.usage.billed_usage import BilledUsage
 from relay.http.connection_pool import Pool
 from relay.http.headers import Field, identifier
 from relay.http.upstream import Fault, ResponseReceiver, UpstreamConnection
-from relay.outbox.attempt_closing import Closing
+from relay.outbox.attempt_closing import Closing, Told
 from relay.random_ids import random_id
 from relay.routing.routes import Target
 
@@ -77,6 +77,7 @@ class Attempt(ResponseReceiver):
 
     __slots__ = (
         "_auth",
+        "_closing",
         "_connection",
         "_counted",
         "_counted_slow",
@@ -89,13 +90,13 @@ class Attempt(ResponseReceiver):
         "_pool",
         "_probe",
         "_providers",
+        "_report",
         "_sent_twice",
         "_unreadable",
         "_used",
         "answer",
         "call",
         "client_gone",
-        "closing",
         "consumer",
         "ended_at",
         "first_byte_at",
@@ -149,7 +150,9 @@ class Attempt(ResponseReceiver):
         self._paused_at = self._paused_seconds = 0.0
         # what the ledger's record of the end refers to; empty without one, and once it is written
         self._opening = b""
-        self.closing: Closing | None = None
+        self._closing: Closing | None = None
+        # in its place for most attempts
+        self._report = b""
         self._delivered = False
         self._counted = self._estimates = False
         self._used: Tokens | None = None
@@ -605,6 +608,25 @@ class Attempt(ResponseReceiver):
     def _record_end(self, now: float) -> None:
         """Records for the ledger how the attempt ended."""
         opening, self._opening = self._opening, b""
+        answer = self.answer
+        if answer is None or not answer.report or self.outcome != "ok":
+            self._closing = self._closing_at(now)
+            self.call.tenant.recorder.closed(self.subject, opening, self._closing)
+            return
+        # most calls come here, and nothing in a report is in doubt: what the other way would find out is known
+        self._report = answer.report
+        self._used_tokens()
+        self.call.tenant.recorder.closed_with_report(
+            self.subject,
+            opening,
+            seconds=now - self.started_at,
+            status=self.status,
+            delivered=self._delivered,
+            report=self._report,
+            upstream_request_id=self.upstream_request_id,
+        )
+
+    def _closing_at(self, now: float) -> Closing:
         answer, outcome = self.answer, self.outcome
         assert outcome is not None
         tokens = self._used_tokens()
@@ -619,7 +641,7 @@ class Attempt(ResponseReceiver):
             tokens=tokens,
         )
         tier = usage.service_tier if isinstance(usage, BilledUsage) else None
-        closing = self.closing = Closing(
+        return Closing(
             elapsed=int((now - self.started_at) * 1_000_000),
             outcome=outcome,
             status=self.status if 100 <= self.status <= 599 else 0,
@@ -631,7 +653,13 @@ class Attempt(ResponseReceiver):
             service_tier=tier or (answer.service_tier() if answer is not None else None),
             upstream_request_id=self.upstream_request_id,
         )
-        self.call.tenant.recorder.closed(self.subject, opening, closing)
+
+    def told(self) -> Told | None:
+        """Returns what the ledger is told of what was used, None where it is told nothing."""
+        closing = self._closing
+        if closing is not None:
+            return closing.usage, closing.answered_model, closing.service_tier
+        return (self._report, None, None) if self._report else None
 
     def _first_token_seconds(self) -> float | None:
         return (

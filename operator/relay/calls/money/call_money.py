@@ -15,7 +15,7 @@ from relay.calls.money.asked_service import ANYTHING, AskedService, asked_servic
 from relay.dialect.refusals import Refusal
 from relay.dialect.reported_usage import Tokens
 from relay.dialect.usage.billed_usage import BilledUsage, counts_of, labels_of
-from relay.outbox.attempt_closing import Closing, Name
+from relay.outbox.attempt_closing import Name, Told
 from relay.routing.routes import Target
 
 RETRY_SECONDS: Final = 1.0
@@ -45,17 +45,17 @@ class CallMoney:
         self._cost = 0
         self._tokens = 0
 
-    def count(self, call: Call, target: Target, event: UsageEvent, closing: Closing | None) -> None:
+    def count(self, call: Call, target: Target, event: UsageEvent, told: Told | None) -> None:
         """Notes what an attempt used; the tenant pays for the one whose answer its caller got, which is the last.
 
-        closing is what the ledger is told of it, None where it is told nothing.
+        told is what the ledger is told of it, None where it is told nothing.
         """
         tokens = event.tokens
         self._cost = 0
         if tokens is None:
             return
         self._tokens += tokens.input + tokens.output
-        self._cost = _cost(self._spender.card, call, target, self._wall, tokens, closing)
+        self._cost = _cost(self._spender.card, call, target, self._wall, tokens, told)
 
     def settle(self) -> None:
         """Books what the call has cost, once."""
@@ -164,14 +164,14 @@ def _cost(
     target: Target,
     wall: int,
     tokens: Tokens,
-    closing: Closing | None,
+    told: Told | None,
 ) -> int:
     """Returns what an attempt cost as it was served. Where that has no price it is the most that so many tokens can cost: never nothing."""
     counts, region = _plain_counts(tokens), None
     model, tier = target.model, None
-    if closing is not None:
-        answered, tier = _text(closing.answered_model), _text(closing.service_tier)
-        usage = closing.usage
+    if told is not None:
+        usage = told[0]
+        answered, tier = _text(told[1]), _text(told[2])
         if usage is not None:
             counts = counts_of(usage)
         if isinstance(usage, bytes):

@@ -13,14 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from tests.unit.relay.outbox.attempts import report_of
 from tests.unit.relay.outbox.record_writings import (
     LARGEST_RECORD,
+    MOST_SECONDS,
     NUMBER_BYTES,
     TEXTS,
     AnyPlace,
     RecordWriting,
     loaded,
-    report,
 )
 
 from relay.dialect.usage.billed_usage import PACKED
@@ -60,10 +61,21 @@ def number(chance: random.Random, size: int) -> int:
 def counted(chance: random.Random) -> bytes:
     """Returns counts, or a report that begins with them."""
     counts = chance.randbytes(PACKED.size)
-    if chance.random() < 0.5:
-        return counts
+    return counts if chance.random() < 0.5 else report(chance, counts)
+
+
+def report(chance: random.Random, counts: bytes) -> bytes:
+    """Returns a report that begins with these counts."""
     model, tier = (chance.randbytes(chance.choice((0, 1, 40, 255))) for _ in range(2))
-    return report(counts, model, tier)
+    return report_of(counts, model, tier)
+
+
+def reported(chance: random.Random) -> list[Any]:
+    """Returns how an attempt ended that is like most."""
+    seconds = chance.choice((0.0, 1e-6, MOST_SECONDS * 0.999, chance.uniform(0, 100)))
+    counts = chance.randbytes(PACKED.size)
+    ended = [seconds, number(chance, 2), chance.random() < 0.5]
+    return [*ended, report(chance, counts), word(chance)]
 
 
 class Differs(Exception):
@@ -86,6 +98,7 @@ def attempt(compiled: RecordWriting, chance: random.Random) -> bool:
     numbers = (number(chance, one) for one in NUMBER_BYTES)
     words = (word(chance) for _ in range(TEXTS))
     closed = [*numbers, counted(chance), *words]
+    like_most = reported(chance) if chance.random() < 0.5 else None
     written: list[tuple[bytearray, bytes | None, bool, int]] = []
     writings: tuple[Any, ...] = (compiled, record_writing_pure)
     for writing in writings:
@@ -93,17 +106,20 @@ def attempt(compiled: RecordWriting, chance: random.Random) -> bool:
         place: AnyPlace = writing.Place(segment, offset, end)
         place.openings_end = openings_end
         opening = place.write_opened(names, *opened)
-        fits = place.write_closed(names, opening or b"", *closed)
+        if like_most is None:
+            fits = place.write_closed(names, opening or b"", *closed)
+        else:
+            fits = place.write_reported(names, opening or b"", *like_most)
         written.append((segment, opening, fits, place.offset))
     if written[0] != written[1]:
         raise Differs(
-            f"{names} at {offset} to {openings_end} and {end} of {size}: {opened}, {closed}"
+            f"{names} at {offset} to {openings_end} and {end} of {size}: {opened}, {closed}, {like_most}"
         )
     segment, opening, fits, following = written[0]
     start = offset if opening is None else offset + record_bytes(len(opening))
     found = record_at(bytes(segment), start)
     if fits and (found is None or following != start + record_bytes(len(found.body))):
-        raise Differs(f"not read as written at {start} of {size}: {opened}, {closed}")
+        raise Differs(f"not read as written at {start} of {size}: {opened}, {closed}, {like_most}")
     return fits
 
 
@@ -114,12 +130,14 @@ def refusals(compiled: RecordWriting, chance: random.Random) -> None:
     opened: list[Any] = [1, 1, 1, False, "0" * 32, "r"]
     counts = chance.choice((bytes(chance.randrange(PACKED.size + 4)), counted(chance)[:-1]))
     closed: list[Any] = [1, b"", *[0] * len(NUMBER_BYTES), counts, *[None] * TEXTS]
+    like_most: list[Any] = [1, b"", *reported(chance)]
     place = compiled.Place(segment, 0, len(segment))
     strange = chance.choice((-1, 2**64, 2**200, 1.5, "\ud800", b"x", None, object(), segment, []))
     for function, arguments in (
         (compiled.Place, made),
         (place.write_opened, opened),
         (place.write_closed, closed),
+        (place.write_reported, like_most),
         (partial(setattr, place), ["offset", 0]),
         (partial(setattr, place), ["openings_end", 0]),
     ):
@@ -130,7 +148,11 @@ def refusals(compiled: RecordWriting, chance: random.Random) -> None:
             function(*arguments)
         except (TypeError, ValueError, BufferError, OverflowError):
             continue
-    for function, arguments in ((place.write_opened, opened), (place.write_closed, closed)):
+    for function, arguments in (
+        (place.write_opened, opened),
+        (place.write_closed, closed),
+        (place.write_reported, like_most),
+    ):
         try:
             function(*arguments[: chance.randint(0, len(arguments))])
         except (TypeError, ValueError):

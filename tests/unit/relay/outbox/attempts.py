@@ -71,6 +71,27 @@ def open_attempt(writer: AttemptWriter, names: AttemptNames, number: int) -> byt
     )
 
 
+def close(writer: AttemptWriter, names: AttemptNames, opening: bytes, number: int) -> None:
+    """Closes an attempt; every second one, by its number, has reported all that is booked."""
+    if number % 2:
+        writer.close_attempt(names, opening, closing())
+        return
+    writer.close_with_report(
+        names,
+        opening,
+        seconds=0.0015,
+        status=200,
+        delivered=True,
+        report=report_of(BilledUsage(input=10, output=5).packed(), b"gpt-test-1-2026", b""),
+        upstream_request_id="up-1",
+    )
+
+
+def report_of(counts: bytes, model: bytes, tier: bytes) -> bytes:
+    """Returns the report of an answer that is like most."""
+    return counts + bytes((len(model), len(tier))) + model + tier
+
+
 def closing(**changed: Any) -> Closing:
     values: dict[str, Any] = {
         "elapsed": 1500,

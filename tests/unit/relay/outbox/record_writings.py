@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from hypothesis import strategies as st
+from tests.unit.relay.outbox.attempts import report_of
 
 from hatch_build import RECORD_WRITING
 from relay.dialect.usage.billed_usage import PACKED
@@ -13,6 +14,7 @@ from relay.outbox.record_format import CLOSING_BYTES, MAX_TEXT_BYTES, OPENING_BY
 NUMBER_BYTES = (8, 2, 1, 1, 1)
 """Of the numbers of a closing."""
 TEXTS = 4
+MOST_SECONDS = 9e12
 LARGEST_RECORD = 24 + OPENING_BYTES + CLOSING_BYTES + (1 + TEXTS) * MAX_TEXT_BYTES
 Arguments = tuple[Any, ...]
 
@@ -28,6 +30,9 @@ class AnyPlace(Protocol):
 
     def write_closed(self, *arguments: Any) -> bool:
         """Writes a record closed."""
+
+    def write_reported(self, *arguments: Any) -> bool:
+        """Writes a record closed of an attempt that ended well and reported all."""
 
     def release(self) -> None:
         """Lets go of the segment."""
@@ -67,17 +72,20 @@ OPENED: st.SearchStrategy[Arguments] = st.tuples(
 )
 COUNTS = st.binary(min_size=PACKED.size, max_size=PACKED.size)
 LABELS = st.binary(max_size=255)
-
-
-def report(counts: bytes, model: bytes, tier: bytes) -> bytes:
-    """Returns the report of an answer that is like most."""
-    return counts + bytes((len(model), len(tier))) + model + tier
+REPORTS = st.builds(report_of, COUNTS, LABELS, LABELS)
 
 
 CLOSED: st.SearchStrategy[Arguments] = st.tuples(
     *map(numbers, NUMBER_BYTES),
-    COUNTS | st.builds(report, COUNTS, LABELS, LABELS),
+    COUNTS | REPORTS,
     *[WORDS] * TEXTS,
+)
+REPORTED: st.SearchStrategy[Arguments] = st.tuples(
+    st.floats(0, MOST_SECONDS, exclude_max=True) | st.integers(0, 10**9),
+    numbers(2),
+    st.booleans(),
+    REPORTS,
+    WORDS,
 )
 ENDS = st.integers(0, 2 * LARGEST_RECORD)
 PLACES = st.tuples(st.integers(0, LARGEST_RECORD), ENDS, ENDS)

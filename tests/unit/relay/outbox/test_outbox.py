@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 )
 from tests.unit.relay.outbox.attempts import (
     FIELDS,
+    close,
     closing,
     new_reader,
     new_writer,
@@ -39,7 +40,7 @@ from relay.outbox.segment_files import (
 
 def _fill(writer: AttemptWriter, names: AttemptNames, count: int) -> None:
     for number in range(count):
-        writer.close_attempt(names, open_attempt(writer, names, number), closing())
+        close(writer, names, open_attempt(writer, names, number), number)
 
 
 def test_a_short_attempt_is_told_by_its_end_alone(tmp_path: Path) -> None:
@@ -128,8 +129,8 @@ def test_the_space_is_bounded_and_what_does_not_fit_is_counted(tmp_path: Path) -
     # those that are under way can still be closed
     dropped = writer.dropped_closed
     writer.tick(1.0)
-    for opening in under_way:
-        writer.close_attempt(names, opening, closing())
+    for number, opening in enumerate(under_way):
+        close(writer, names, opening, number)
     reader = new_reader(tmp_path)
     parcels = reader.read(0.0, most=10**6)
     kept = len(parcels) + reader.under_way
@@ -153,8 +154,8 @@ def test_room_is_left_for_closing_what_is_under_way(tmp_path: Path) -> None:
     while not writer.dropped_opened:
         openings.append(open_attempt(writer, names, len(openings)))
     assert not writer.ensure_room()
-    for opening in openings[:6]:
-        writer.close_attempt(names, opening, closing())
+    for number, opening in enumerate(openings[:6]):
+        close(writer, names, opening, number)
     assert writer.dropped_closed == 0
     writer.end()
 
@@ -274,7 +275,7 @@ class Interleavings(RuleBasedStateMachine):
             opening = open_attempt(writer, names, self.number)
             self.ledger[self.number] = set()
             if count == 60:
-                writer.close_attempt(names, opening, closing())
+                close(writer, names, opening, self.number)
                 self.closed.add(self.number)
             else:
                 self.open.append((writer, names, opening, self.number))
@@ -283,7 +284,7 @@ class Interleavings(RuleBasedStateMachine):
     @rule(which=st.integers(0, 100))
     def close_one(self, which: int) -> None:
         writer, names, opening, number = self.open.pop(which % len(self.open))
-        writer.close_attempt(names, opening, closing())
+        close(writer, names, opening, number)
         self.closed.add(number)
 
     @rule(seconds=st.sampled_from([0.1, OPEN_SECONDS]), most=st.sampled_from([5, 10**6]))

@@ -5,20 +5,22 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from tests.cluster.build import debian_packages
-from tests.unit.relay.outbox.attempts import call_id
+from tests.unit.relay.outbox.attempts import call_id, report_of
 from tests.unit.relay.outbox.record_writings import (
     CLOSED,
     LARGEST_RECORD,
+    MOST_SECONDS,
     NUMBER_BYTES,
     OPENED,
     PLACES,
+    REPORTED,
     AnyPlace,
     Arguments,
     RecordWriting,
     loaded,
     numbers,
-    report,
 )
 
 from hatch_build import RECORD_WRITING, compile_extension
@@ -32,6 +34,8 @@ ROOM = 2 * LARGEST_RECORD
 OPENING = (1_700_000_000_000_000, 1, False, call_id(7), "req-7")
 COUNTS = BilledUsage(input=10, output=5).packed()
 CLOSING = (1500, 200, 0, 0, 64, COUNTS, b"m", None, None, "up-1")
+REPORT = report_of(COUNTS, b"m", b"")
+ENDED_WELL = (0.0015, 200, True, REPORT, "up-1")
 
 
 @pytest.fixture(scope="session")
@@ -49,13 +53,14 @@ def writing(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue("compiled")
 
 
-@given(place=PLACES, names=numbers(4), opened=OPENED, closed=CLOSED)
+@given(place=PLACES, names=numbers(4), opened=OPENED, closed=CLOSED, reported=REPORTED)
 def test_both_write_the_same_bytes(
     compiled: RecordWriting,
     place: tuple[int, int, int],
     names: int,
     opened: Arguments,
     closed: Arguments,
+    reported: Arguments,
 ) -> None:
     written = []
     for writing in (compiled, record_writing_pure):
@@ -63,8 +68,8 @@ def test_both_write_the_same_bytes(
         to = place_in(writing, segment, place)
         opening = to.write_opened(names, *opened)
         begins = opening or b"begins"
-        fits = to.write_closed(names, begins, *closed)
-        written.append((segment, opening, fits, to.offset))
+        fit = to.write_reported(names, begins, *reported), to.write_closed(names, begins, *closed)
+        written.append((segment, opening, fit, to.offset))
     assert written[0] == written[1]
 
 
@@ -111,6 +116,35 @@ def test_without_a_time_a_record_is_of_now(writing: RecordWriting) -> None:
     assert before <= int.from_bytes(opening[:8], "little") <= time.time_ns() // 1000
 
 
+@given(seconds=st.floats(0, 10**6), delivered=st.booleans(), tier=st.sampled_from([b"", b"flex"]))
+def test_an_attempt_that_is_like_most_is_closed_as_any_other(
+    compiled: RecordWriting, seconds: float, delivered: bool, tier: bytes
+) -> None:
+    report = report_of(COUNTS, b"m", tier)
+    general = (int(seconds * 1_000_000), 200, 0, 0, 64 if delivered else 0, COUNTS, b"m", tier)
+    for writing in (compiled, record_writing_pure):
+        one, other = bytearray(ROOM), bytearray(ROOM)
+        place = writing.Place(one, 0, ROOM)
+        assert place.write_reported(7, b"begins", seconds, 200, delivered, report, "up-1")
+        assert writing.Place(other, 0, ROOM).write_closed(7, b"begins", *general, None, "up-1")
+        assert one == other
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf"), MOST_SECONDS, -1])
+def test_what_is_no_time_that_passed_is_refused(writing: RecordWriting, seconds: float) -> None:
+    segment = bytearray(ROOM)
+    with pytest.raises(ValueError, match="not the seconds"):
+        writing.Place(segment, 0, ROOM).write_reported(1, b"", seconds, *ENDED_WELL[1:])
+    assert segment == bytearray(ROOM)
+
+
+def test_counts_without_labels_are_no_report(writing: RecordWriting) -> None:
+    segment = bytearray(ROOM)
+    with pytest.raises(ValueError, match="no report"):
+        writing.Place(segment, 0, ROOM).write_reported(1, b"", *ENDED_WELL[:3], COUNTS, None)
+    assert segment == bytearray(ROOM)
+
+
 def test_closings_have_room_behind_the_end_of_the_openings(writing: RecordWriting) -> None:
     to = writing.Place(bytearray(ROOM), 0, ROOM)
     to.openings_end = 8
@@ -130,6 +164,7 @@ def test_nothing_is_written_to_a_segment_that_was_let_go(writing: RecordWriting)
     to.release()
     assert to.write_opened(1, *OPENING) is None
     assert not to.write_closed(1, b"", *CLOSING)
+    assert not to.write_reported(1, b"", *ENDED_WELL)
     # memory that a place still had could not be resized
     segment.clear()
 
@@ -182,6 +217,12 @@ def test_a_place_is_made_of_memory_and_numbers(
         ("write_closed", (1, "text", *CLOSING)),
         ("write_closed", (1, b"", *CLOSING[:-1], 7)),
         ("write_closed", (1, b"", *CLOSING[:5], None, *CLOSING[6:])),
+        ("write_reported", (1, b"", *ENDED_WELL[:-1])),
+        ("write_reported", (1, "text", *ENDED_WELL)),
+        ("write_reported", (1, b"", "soon", *ENDED_WELL[1:])),
+        ("write_reported", (1, b"", *ENDED_WELL[:2], None, *ENDED_WELL[3:])),
+        ("write_reported", (1, b"", *ENDED_WELL[:3], "report", None)),
+        ("write_reported", (1, b"", *ENDED_WELL[:-1], 7)),
     ],
 )
 def test_arguments_of_another_type_are_refused(
@@ -196,12 +237,14 @@ def test_arguments_of_another_type_are_refused(
 def test_more_than_an_opening_is_refused(compiled: RecordWriting) -> None:
     with pytest.raises(ValueError, match="opening"):
         compiled.Place(bytearray(ROOM), 0, ROOM).write_closed(1, bytes(300), *CLOSING)
+    with pytest.raises(ValueError, match="opening"):
+        compiled.Place(bytearray(ROOM), 0, ROOM).write_reported(1, bytes(300), *ENDED_WELL)
 
 
 def test_the_labels_of_a_report_stand_for_those_beside_it(writing: RecordWriting) -> None:
     written = []
     for counts, labels in (
-        (report(COUNTS, b"gpt-4.1", b"default"), ("another", 7)),
+        (report_of(COUNTS, b"gpt-4.1", b"default"), ("another", 7)),
         (COUNTS, (b"gpt-4.1", "default")),
     ):
         segment = bytearray(ROOM)
