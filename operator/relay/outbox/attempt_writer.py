@@ -31,6 +31,8 @@ LARGEST_OPENING: Final = record_bytes(MAX_NAMES_BYTES) + record_bytes(
     OPENING_BYTES + MAX_TEXT_BYTES
 )
 """Bytes of an opened record with its names, all labels at their longest."""
+SOON_FULL_SECONDS: Final = 2.0
+"""A segment that follows one of this age is taken to be full as soon."""
 ROLL_SECONDS: Final = 3600.0
 """A segment is ended at this age, so that no file holds what was delivered long ago."""
 
@@ -226,9 +228,14 @@ class AttemptWriter:
     def _prepare(self) -> bool:
         """Makes the next segment; returns False if it cannot, until a tick has tried again."""
         name = segment_name(self._writer, self._number + 1)
+        age = time.monotonic() - self._born
         try:
             self._next = make_segment(
-                self._directory, name, size=self._size, most=self._most_segments
+                self._directory,
+                name,
+                size=self._size,
+                most=self._most_segments,
+                filled=self._segment is not None and age < SOON_FULL_SECONDS,
             )
         except NoRoom as error:
             self._tried = True

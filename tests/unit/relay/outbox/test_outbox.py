@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -28,7 +29,7 @@ from tests.unit.relay.outbox.attempts import (
 )
 
 from relay.outbox.attempt_names import AttemptNames
-from relay.outbox.attempt_writer import ROLL_SECONDS, AttemptWriter
+from relay.outbox.attempt_writer import ROLL_SECONDS, SOON_FULL_SECONDS, AttemptWriter
 from relay.outbox.outbox_reader import OPEN_SECONDS, Parcel
 from relay.outbox.segment_files import (
     UNFINISHED_SECONDS,
@@ -341,6 +342,36 @@ def test_segments_are_of_one_size(tmp_path: Path) -> None:
     sizes = {(tmp_path / name).stat().st_size for name in segments(tmp_path)}
     assert sizes == {16 * 1024}
     writer.end()
+
+
+def test_only_a_segment_that_is_soon_full_has_its_zeros_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    writer = new_writer(tmp_path, most_segments=8, segment_bytes=1024 * 1024)
+    names = writer.names(FIELDS)
+    filled = []
+    for seconds in (SOON_FULL_SECONDS / 2, SOON_FULL_SECONDS, 0.0):
+        before = segments(tmp_path)
+        while segments(tmp_path) == before:
+            _fill(writer, names, 10)
+        filled.append(_has_no_hole(tmp_path / segments(tmp_path)[-1]))
+        # it is made before it is needed
+        _fill(writer, names, 800)
+        now += seconds
+    # the one before the first was begun at another clock's time
+    assert filled == [False, True, False]
+    writer.end()
+
+
+def _has_no_hole(path: Path) -> bool:
+    """Returns whether every byte of the file was written."""
+    with path.open("r+b") as file:
+        os.fdatasync(file.fileno())
+        # what was only read is no hole as long as it is in memory
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return os.lseek(file.fileno(), 0, os.SEEK_HOLE) == path.stat().st_size
 
 
 def test_a_clock_that_is_set_back_neither_loses_nor_turns_anything_round(
