@@ -22,7 +22,7 @@ REMEMBERED_SUBJECTS: Final = 4096
 
 class AttemptRecorder:
     """One per tenant and worker; outlives every document. metrics, log and records are the worker's; without a ledger there
-    are no records."""
+    are no records, as keeps_records says."""
 
     __slots__ = (
         "_log",
@@ -32,6 +32,7 @@ class AttemptRecorder:
         "_tenant",
         "_tenant_uid",
         "estimator",
+        "keeps_records",
         "slo",
     )
 
@@ -49,6 +50,7 @@ class AttemptRecorder:
         self._metrics = metrics
         self._log = log
         self._records = records
+        self.keeps_records = records is not None
         self._subjects: dict[tuple[Target, Endpoint, str, str], Subject] = {}
         self.estimator = TokenEstimator()
         self.slo = SloCounters(tenant_uid)

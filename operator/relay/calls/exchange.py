@@ -172,8 +172,11 @@ class Exchange(Consumer, Applicant, RequestHandler):
 
     def _read_body(self, request: Request, caller: Caller) -> CallBody | None:
         """Returns what the call asks for; None where it was refused for that."""
-        records = self._context.needed_records
-        if records is not None and not records.ensure_room():
+        context = self._context
+        records = context.needed_records
+        if records is not None and not records.ensure_room(
+            waiting=len(context.providers.outbox.records)
+        ):
             self.refuse(Refusal.outbox_full)
             return None
         body = read_body(request.body)

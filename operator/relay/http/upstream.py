@@ -325,6 +325,8 @@ class UpstreamConnection(Channel):
         self._send_large(request)
 
     def _send_large(self, request: list[bytes | memoryview]) -> None:
+        # its record first
+        self.flush()
         if sum(map(len, request)) <= self._write_bytes:
             self.transport.writelines(request)
         else:

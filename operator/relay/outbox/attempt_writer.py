@@ -95,9 +95,13 @@ class AttemptWriter:
         self._prepare()
         self._advance(now)
 
-    def ensure_room(self) -> bool:
-        """Makes room for opening an attempt, whatever its names, where there is none; returns whether there is room."""
-        if self._next is not None or self._offset + LARGEST_OPENING <= self._openings_end:
+    def ensure_room(self, *, waiting: int = 0) -> bool:
+        """Makes room for opening an attempt, whatever its names, where there is none; returns whether there is room.
+
+        waiting is the number of records that are about to be written.
+        """
+        needed = (1 + waiting) * LARGEST_OPENING
+        if self._next is not None or self._offset + needed <= self._openings_end:
             return True
         return not self._tried and self._prepare()
 

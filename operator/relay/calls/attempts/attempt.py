@@ -19,6 +19,7 @@ from relay.dialect.reported_usage import Tokens, reported_tokens
 from relay.dialect.usage.billed_usage import BilledUsage
 from relay.http.connection_pool import Pool
 from relay.http.headers import Field, identifier
+from relay.http.outbox import Recorded
 from relay.http.upstream import Fault, ResponseReceiver, UpstreamConnection
 from relay.outbox.attempt_closing import Closing, Told
 from relay.random_ids import random_id
@@ -69,7 +70,7 @@ class Consumer(ABC):
         """Takes the event of an attempt that is over and counted; the last call."""
 
 
-class Attempt(ResponseReceiver):
+class Attempt(ResponseReceiver, Recorded):
     """Lives from `start` to one of the consumer's last calls. Times are monotonic seconds, 0 where not reached.
 
     Only the attempt itself writes its fields.
@@ -83,6 +84,7 @@ class Attempt(ResponseReceiver):
         "_counted_slow",
         "_delivered",
         "_estimates",
+        "_is_opening_due",
         "_opening",
         "_overhead_seconds",
         "_paused_at",
@@ -91,6 +93,7 @@ class Attempt(ResponseReceiver):
         "_probe",
         "_providers",
         "_report",
+        "_seconds",
         "_sent_twice",
         "_unreadable",
         "_used",
@@ -148,11 +151,14 @@ class Attempt(ResponseReceiver):
         self._overhead_seconds = 0.0
         # the caller reads slower than the provider writes
         self._paused_at = self._paused_seconds = 0.0
-        # what the ledger's record of the end refers to; empty without one, and once it is written
+        # the ledger's record of the beginning waits for the end of this turn
+        self._is_opening_due = False
+        # what that of the end refers to; empty without one, and once it is written
         self._opening = b""
         self._closing: Closing | None = None
-        # in its place for most attempts
+        # in its place for most attempts: what the answer said, and how long it took
         self._report = b""
+        self._seconds = 0.0
         self._delivered = False
         self._counted = self._estimates = False
         self._used: Tokens | None = None
@@ -185,13 +191,9 @@ class Attempt(ResponseReceiver):
         auth = self._providers.auth_line(destination.upstream)
         # nothing that could raise stands between this and the count: whatever ends was started
         self.started_at = now
-        self._opening = tenant.recorder.opened(
-            subject,
-            attempt=self.number,
-            stream=call.body.stream,
-            call_id=call.call_id,
-            request_id=call.request_id,
-        )
+        if tenant.recorder.keeps_records:
+            self._is_opening_due = True
+            self._providers.outbox.record_soon(self)
         if auth is None:
             # never sent, and the platform's own lack: no side's SLO counts it
             self._fail("no_key")
@@ -358,8 +360,7 @@ class Attempt(ResponseReceiver):
 
         A process that dies between the two must not have served a call that no book knows.
         """
-        if self._opening:
-            self._record_end(now)
+        self._record_end(now)
 
     def count_overdue(self, now: float) -> None:
         """Counts the attempt as slow for each objective it has exceeded while still under way."""
@@ -583,8 +584,7 @@ class Attempt(ResponseReceiver):
             counted_slow=self._counted_slow,
             probe=self._probe,
         )
-        if self._opening:
-            self._record_end(now)
+        self._record_end(now)
         self.settled = True
         call.tenant.attempt_ended(event, now)
         self.consumer.attempt_settled(self, event)
@@ -606,20 +606,52 @@ class Attempt(ResponseReceiver):
         return tokens
 
     def _record_end(self, now: float) -> None:
-        """Records for the ledger how the attempt ended."""
-        opening, self._opening = self._opening, b""
+        """Records for the ledger how the attempt ended, once: at once, or with what else is recorded in this turn."""
+        if self._is_opening_due:
+            self._record_beginning()
+        if not self._opening or self._report:
+            return
         answer = self.answer
         if answer is None or not answer.report or self.outcome != "ok":
+            opening, self._opening = self._opening, b""
             self._closing = self._closing_at(now)
             self.call.tenant.recorder.closed(self.subject, opening, self._closing)
             return
         # most calls come here, and nothing in a report is in doubt: what the other way would find out is known
         self._report = answer.report
+        self._seconds = now - self.started_at
         self._used_tokens()
+        self._providers.outbox.record_soon(self)
+
+    # -- relay.http.outbox.Recorded ------------------------------------------------------------------------------------------------
+
+    def write_record(self) -> None:
+        try:
+            if self._is_opening_due:
+                self._record_beginning()
+            elif self._report and self._opening:
+                self._record_report()
+        except Exception as raised:  # the other records of this turn are to be written
+            self.crashed(raised)
+
+    def _record_beginning(self) -> None:
+        """Records for the ledger that the attempt is about to be sent."""
+        self._is_opening_due = False
+        call = self.call
+        self._opening = call.tenant.recorder.opened(
+            self.subject,
+            attempt=self.number,
+            stream=call.body.stream,
+            call_id=call.call_id,
+            request_id=call.request_id,
+        )
+
+    def _record_report(self) -> None:
+        opening, self._opening = self._opening, b""
         self.call.tenant.recorder.closed_with_report(
             self.subject,
             opening,
-            seconds=now - self.started_at,
+            seconds=self._seconds,
             status=self.status,
             delivered=self._delivered,
             report=self._report,

@@ -27,11 +27,13 @@ class ProviderAccess:
         "_pools",
         "first_byte_timeout",
         "idle_timeout",
+        "outbox",
     )
 
     def __init__(
         self, settings: Settings, wheel: DeadlineWheel, outbox: Outbox, log: WorkerLog
     ) -> None:
+        self.outbox = outbox
         self._pools = ProviderPools(settings, wheel, outbox)
         self._keys = ProviderKeys(settings.upstream_keys_directory)
         self._keyless: set[str] = set()

@@ -1,9 +1,11 @@
-"""The ledger's record of an answer is written before its last byte leaves: nobody has a whole answer that no book knows."""
+"""The ledger's records are written before what they tell of leaves: no provider has a call, and nobody a whole answer, that no book knows."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.unit.relay.dialect.body_scans import BodyReader
 from tests.unit.relay.memory import (
     COMPLETION,
     CONTENT,
@@ -17,8 +19,11 @@ from tests.unit.relay.memory import (
     chunk,
     event,
     reply,
+    status,
 )
 
+from relay.calls.attempts import answer
+from relay.http.outbox import SOON_BYTES
 from relay.outbox.attempt_writer import AttemptWriter
 
 STREAM_BODY = {"model": "gpt-4.1", "stream": True, "messages": []}
@@ -29,20 +34,34 @@ CHUNKED = "content-type: application/json\r\ntransfer-encoding: chunked\r\n"
 
 
 class WatchedTransport(MemoryTransport):
-    """Notes with each write how many attempts had been recorded as closed by then."""
+    """Notes with each write how many attempts had been recorded as opened and as closed by then."""
 
     def __init__(self, records: AttemptWriter) -> None:
         super().__init__()
         self._records = records
+        self.opened_by_then: list[int] = []
         self.closed_by_then: list[int] = []
 
     def write(self, data: "bytes | bytearray | memoryview[int]") -> None:
-        self.closed_by_then.append(self._records.closed)
+        self._note()
         super().write(data)
 
     def close(self) -> None:
-        self.closed_by_then.append(self._records.closed)
+        self._note()
         super().close()
+
+    def _note(self) -> None:
+        self.opened_by_then.append(self._records.opened)
+        self.closed_by_then.append(self._records.closed)
+
+
+@pytest.fixture(autouse=True, params=["read at once", "decoded"])
+def _reading(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, compiled: BodyReader
+) -> None:
+    """Has answers read at once, whose records wait for the end of the turn, and as they are read where that is not built."""
+    if request.param == "read at once":
+        monkeypatch.setattr(answer, "plain_answer", compiled.plain_answer)
 
 
 @pytest.fixture
@@ -58,11 +77,11 @@ def relay(relay_with: Callable[..., MemoryRelay], tmp_path: Path) -> MemoryRelay
     )
 
 
-def watched(relay: MemoryRelay, client: Peer) -> WatchedTransport:
+def watched(relay: MemoryRelay, peer: Peer) -> WatchedTransport:
     assert relay.service.records is not None
     transport = WatchedTransport(relay.service.records)
-    client.transport = transport
-    client.protocol.transport = transport
+    peer.transport = transport
+    peer.protocol.transport = transport
     return transport
 
 
@@ -107,6 +126,62 @@ async def test_so_does_an_answer_behind_which_the_next_call_waits(relay: MemoryR
     client.send(call() + call())
     upstream.send(reply())
     assert transport.closed_by_then == [1]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [call(), call(STREAM_BODY), call({"model": "gpt-4.1", "messages": ["x" * SOON_BYTES]})],
+    ids=["unary", "stream", "large"],
+)
+async def test_a_provider_gets_a_call_after_its_record(relay: MemoryRelay, asked: bytes) -> None:
+    client, upstream = relay.client(), relay.provider()
+    transport = watched(relay, upstream)
+    client.protocol.data_received(asked)
+    await asyncio.sleep(0)
+    assert transport.opened_by_then
+    assert set(transport.opened_by_then) == {1}
+
+
+async def test_all_records_of_a_turn_are_written_before_anything_leaves(relay: MemoryRelay) -> None:
+    clients, providers = [relay.client() for _ in range(3)], [relay.provider() for _ in range(3)]
+    sent = [watched(relay, provider) for provider in providers]
+    for client in clients:
+        client.protocol.data_received(call())
+    await asyncio.sleep(0)
+    assert [transport.opened_by_then for transport in sent] == [[3]] * 3
+    answered = [watched(relay, client) for client in clients]
+    for provider in providers:
+        provider.protocol.data_received(reply())
+    await asyncio.sleep(0)
+    assert [transport.closed_by_then for transport in answered] == [[3]] * 3
+
+
+async def test_a_call_that_ends_in_the_turn_in_which_it_began_has_both_records(
+    relay: MemoryRelay,
+) -> None:
+    client, upstream = relay.client(), relay.provider()
+    client.protocol.data_received(call())
+    client.protocol.connection_lost(None)
+    await asyncio.sleep(0)
+    assert upstream.transport.sent == b""
+    assert relay.service.records is not None
+    assert (relay.service.records.opened, relay.service.records.closed) == (1, 1)
+
+
+async def test_what_cannot_be_recorded_is_not_sent(relay: MemoryRelay) -> None:
+    client, upstream = relay.client(), relay.provider()
+    client.send(call())
+    upstream.transport.taken()
+    upstream.send(reply())
+    client.transport.taken()
+    records = relay.service.records
+    assert records is not None
+    assert records._segment is not None
+    # as no fault that is known does
+    records._segment.map.close()
+    refused = client.send(call())
+    assert upstream.transport.sent == b""
+    assert status(refused) == 500
 
 
 HALF = {"model": "gpt-\ud800", "service_tier": "\udfff"}

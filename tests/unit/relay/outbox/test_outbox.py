@@ -29,7 +29,12 @@ from tests.unit.relay.outbox.attempts import (
 )
 
 from relay.outbox.attempt_names import AttemptNames
-from relay.outbox.attempt_writer import ROLL_SECONDS, SOON_FULL_SECONDS, AttemptWriter
+from relay.outbox.attempt_writer import (
+    LARGEST_OPENING,
+    ROLL_SECONDS,
+    SOON_FULL_SECONDS,
+    AttemptWriter,
+)
 from relay.outbox.outbox_reader import OPEN_SECONDS, Parcel
 from relay.outbox.segment_files import (
     UNFINISHED_SECONDS,
@@ -158,6 +163,14 @@ def test_room_is_left_for_closing_what_is_under_way(tmp_path: Path) -> None:
     for number, opening in enumerate(openings[:6]):
         close(writer, names, opening, number)
     assert writer.dropped_closed == 0
+    writer.end()
+
+
+def test_room_has_to_be_there_for_records_that_are_about_to_be_written_too(tmp_path: Path) -> None:
+    writer = new_writer(tmp_path, most_segments=1, segment_bytes=8 * LARGEST_OPENING)
+    # an eighth is kept for closings
+    assert writer.ensure_room(waiting=5)
+    assert not writer.ensure_room(waiting=6)
     writer.end()
 
 
