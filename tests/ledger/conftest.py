@@ -63,14 +63,17 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of a fresh database with tables."""
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a fresh database with tables, which goes with the test."""
     if request.param == "sqlite":
         file = tmp_path / "ledger.db"
         shutil.copyfile(request.getfixturevalue("sqlite"), file)
-        return f"sqlite:///{file}"
+        yield f"sqlite:///{file}"
+        return
     server: PostgresqlServer = request.getfixturevalue("postgresql")
-    return server.create(f"ledger_{next(_numbers)}", template="upgraded")
+    name = f"ledger_{next(_numbers)}"
+    yield server.create(name, template="upgraded")
+    server.drop(name)
 
 
 @dataclass(frozen=True)

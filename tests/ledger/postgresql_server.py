@@ -19,12 +19,28 @@ from tests.cluster.build import debian_packages
 PACKAGE: Final = "postgresql"
 START_SECONDS: Final = 60
 _NOBODY: Final = 65534
+_FIRST_WITH_A_CHOICE: Final = 15
+"""Of the versions of PostgreSQL, the first that copies databases in two ways."""
+_MEMORY: Final = Path("/dev/shm")
+_ENOUGH_BYTES: Final = 2 * 2**30
+"""Ten times what a server has there at once; in a container it is often 64 MiB."""
 
 
 def programs() -> Path | None:
     """Returns the directory of the newest server's programs, None if there is none."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=_version)
     return found[-1].parent if found else None
+
+
+def _place() -> Path | None:
+    """Returns a directory in memory, where the three hundred files of a database are made in a fifth of the time; None for the usual one.
+
+    What a killed process has written is there as well.
+    """
+    with contextlib.suppress(OSError):
+        if shutil.disk_usage(_MEMORY).free > _ENOUGH_BYTES:
+            return _MEMORY
+    return None
 
 
 def _runs(pid: int) -> bool:
@@ -53,7 +69,7 @@ class PostgresqlServer:
 
     def __init__(self) -> None:
         self._programs = ensure_installed()
-        self._directory = Path(tempfile.mkdtemp(prefix="ledger-postgresql."))
+        self._directory = Path(tempfile.mkdtemp(prefix="ledger-postgresql.", dir=_place()))
         self._user = _NOBODY if os.geteuid() == 0 else None
         if self._user is not None:
             os.chown(self._directory, self._user, self._user)
@@ -79,6 +95,8 @@ class PostgresqlServer:
                         f"unix_socket_directories={self._directory}",
                     ),
                     *("-c", "shared_buffers=64MB", "-c", "max_connections=40"),
+                    # databases of some seconds' life need no vacuum, and their log no room
+                    *("-c", "autovacuum=off", "-c", "max_wal_size=64MB"),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -123,8 +141,18 @@ class PostgresqlServer:
 
     def create(self, database: str, *, template: str = "template1") -> str:
         """Makes a database like another; returns its address."""
-        self._psql(f'CREATE DATABASE "{database}" TEMPLATE "{template}"')
+        self._psql(f'CREATE DATABASE "{database}" TEMPLATE "{template}"{self._copied}')
         return self.address(database)
+
+    def drop(self, database: str) -> None:
+        """Removes a database, whoever is connected to it."""
+        self._psql(f'DROP DATABASE "{database}" WITH (FORCE)')
+
+    @property
+    def _copied(self) -> str:
+        """How a database is made from another one: file by file, without a log of every page, which takes twice as long."""
+        always = _version(self._programs / "postgres") < _FIRST_WITH_A_CHOICE
+        return "" if always else " STRATEGY FILE_COPY"
 
     def _backends(self) -> list[int]:
         """Returns the processes that the server has started."""
