@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -155,18 +155,21 @@ class _Beside:
 
 @dataclass(slots=True)
 class _Lane:
-    """Runs beside the others: each begins when the one before it has passed."""
+    """Runs beside the others: each begins when the one before it has passed, and nobody builds what it needs."""
 
     waiting: list[Run]
+    is_being_built: Callable[[Run], bool]
     running: _Beside | None = None
     over: list[_Beside] = field(default_factory=list)
 
     def goes_on(self) -> bool:
-        """Begins the next run when one has passed; returns whether one runs."""
+        """Begins the next run when one has passed; returns whether one runs, or will."""
         if self.running is not None and not self.running.goes_on():
             self.over.append(self.running)
             self.running = None
         if self.running is None and self.waiting and not any(one.code for one in self.over):
+            if self.is_being_built(self.waiting[0]):
+                return True
             self.running = _Beside(self.waiting.pop(0))
         return self.running is not None
 
@@ -182,7 +185,7 @@ class _Session:
         *others, self._last = runs
         self._others = [run for run in others if not run.beside]
         self._measured = [run.title for run in runs if run.measured]
-        self._lane = _Lane([run for run in others if run.beside])
+        self._lane = _Lane([run for run in others if run.beside], self._is_being_built)
         self._early: dict[Need, Child] = {}
         self._took: list[Took] = []
         self._unsteady: list[str] = []
@@ -193,9 +196,12 @@ class _Session:
         first, *later = (*self._others, self._last)
         needs = {need for run in (*later, *self._lane.waiting) for need in run.needs} - first.needs
         for need in sorted(needs & {Need.CLUSTER, Need.COMPILED_RELAY}):
-            # tests wait for the cluster first
-            lowest = need is Need.COMPILED_RELAY
-            self._early[need] = started_apart(_builder(need), cwd=ROOT, lowest=lowest)
+            # not as those beside: images wait for the compiled relay too, and it is compiled on one processor
+            self._early[need] = started_apart(_builder(need), cwd=ROOT, lowest=False)
+
+    def _is_being_built(self, run: Run) -> bool:
+        """Returns whether something that the run needs is built at this moment, for the others as well."""
+        return any(not self._early[need].has_ended() for need in run.needs if need in self._early)
 
     def execute(self) -> int:
         """Returns the exit code of the first run that fails, else 0."""

@@ -56,7 +56,8 @@ _TWO_CLUSTERS: Final = (
 )
 """Each process has a cluster of its own, which waits more than it works. In the order of their names the long files begin early."""
 TIERS: Final = (
-    # Beside, short enough to be over when the two clusters begin, which want both processors for themselves.
+    # Beside, on what contract and black-box tests leave of the processors, which wait more than they work. Short enough to be over when
+    # the two clusters begin, which want both for themselves.
     # The simulation is not measured: it goes where unit tests go, and of 70,000 branches and lines of theirs it knew 15 more.
     Tier(
         "properties",
@@ -67,11 +68,18 @@ TIERS: Final = (
         options=("-m", "hypothesis"),
     ),
     Tier("simulation", "tests/simulation", processes=2, beside=True),
+    Tier("chart", "tests/chart", frozenset({Need.CLUSTER}), processes=2, beside=True),
+    Tier(
+        "image",
+        "tests/image",
+        frozenset({Need.CLUSTER}),
+        processes=2,
+        beside=True,
+        options=_FILE_BY_FILE,
+    ),
     # one after the other, the quickest first
     Tier("unit", "tests/unit", measured=True, processes=2, options=("-m", "not hypothesis")),
     Tier("ledger", "tests/ledger", frozenset({Need.POSTGRESQL}), measured=True, processes=2),
-    Tier("chart", "tests/chart", frozenset({Need.CLUSTER}), processes=2),
-    Tier("image", "tests/image", frozenset({Need.CLUSTER}), processes=2, options=_FILE_BY_FILE),
     Tier("contract", "tests/contract", frozenset({Need.CLUSTER}), measured=True),
     Tier("blackbox", "tests/blackbox", processes=2, repeats=True),
     Tier("compiled", "tests/blackbox", frozenset({Need.COMPILED_RELAY}), processes=2, clocks=True),

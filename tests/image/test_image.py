@@ -26,6 +26,8 @@ from relay_operator import names
 MOST_BYTES = 230 * 10**6
 """Uncompressed, all layers: 215 MB are there, 50 of them the ledger's libraries."""
 LAUNCHERS = ("relay", "relay-ledger", "relay-operator")
+_LONGEST_SECONDS = 600
+"""Of a command that takes three, since these tests run on what others leave idle of the processors."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,12 @@ def inside(root: Path, *command: str, **more: str) -> subprocess.CompletedProces
     arguments = ["/usr/sbin/chroot", f"--userspec={catalogue.NON_ROOT}", str(root), *command]
     variables = dict(one.split("=", 1) for one in catalogue.PYTHON_ENVIRONMENT) | more
     return subprocess.run(
-        arguments, env=variables, capture_output=True, text=True, check=False, timeout=60
+        arguments,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_LONGEST_SECONDS,
     )
 
 

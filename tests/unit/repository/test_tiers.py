@@ -19,12 +19,14 @@ ROOT = Path(__file__).resolve().parents[3]
 RELAY = Need.COMPILED_RELAY
 
 
-def test_the_tiers_follow_one_another_but_for_the_two_that_nothing_waits_for() -> None:
+def test_the_tiers_follow_one_another_but_for_those_that_nothing_waits_for() -> None:
     runs = full_runs(ALL_TESTS)
     assert [run.title for run in runs if not run.beside] == [
-        *("unit", "ledger", "chart", "image", "contract", "compiled", "e2e", "afterwards"),
+        *("unit", "ledger", "contract", "compiled", "e2e", "afterwards"),
     ]
-    assert [run.title for run in runs if run.beside] == ["properties", "simulation"]
+    assert [run.title for run in runs if run.beside] == [
+        *("properties", "simulation", "chart", "image"),
+    ]
 
 
 def test_what_is_tried_a_second_time_because_of_clocks_runs_beside_nothing() -> None:
@@ -240,6 +242,37 @@ def test_what_a_run_beside_needs_is_built_before_it_and_a_failure_ends_all(
     else:
         assert told.index("Beautiful is better than ugly.") < told.index("2 passed")
         assert told[-1] == "4 passed"
+
+
+ONE_AT_A_TIME = """
+import time
+from pathlib import Path
+here = Path(__file__).parent
+try:
+    (here / "busy").touch(exist_ok=False)
+except FileExistsError:
+    (here / "met").touch()
+    raise
+while not (here / "released").exists(): time.sleep(0.01)
+(here / "busy").unlink()
+"""
+
+
+def test_a_run_beside_waits_for_what_is_built_for_the_others_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one_at_a_time.py").write_text(ONE_AT_A_TIME)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setitem(tier_runs._BUILDERS, Need.CLUSTER, "one_at_a_time")
+    cluster = frozenset({Need.CLUSTER})
+    release = f"import time; time.sleep(0.3); open({str(tmp_path / 'released')!r}, 'x').close()"
+    runs = [
+        replace(run_of("beside", "", beside=True), needs=cluster),
+        run_of("first", release),
+        replace(run_of("last", ""), needs=cluster),
+    ]
+    assert run_all(runs) == 0
+    assert not (tmp_path / "met").exists()
 
 
 def test_a_run_beside_leaves_the_processors_to_the_others(
