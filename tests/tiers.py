@@ -80,7 +80,14 @@ TIERS: Final = (
     # one after the other, the quickest first
     Tier("unit", "tests/unit", measured=True, processes=2, options=("-m", "not hypothesis")),
     Tier("ledger", "tests/ledger", frozenset({Need.POSTGRESQL}), measured=True, processes=2),
-    Tier("contract", "tests/contract", frozenset({Need.CLUSTER}), measured=True),
+    Tier(
+        "contract",
+        "tests/contract",
+        frozenset({Need.CLUSTER}),
+        measured=True,
+        processes=2,
+        options=_FILE_BY_FILE,
+    ),
     Tier("blackbox", "tests/blackbox", processes=2, repeats=True),
     Tier("compiled", "tests/blackbox", frozenset({Need.COMPILED_RELAY}), processes=2, clocks=True),
     Tier(

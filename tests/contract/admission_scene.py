@@ -121,16 +121,21 @@ def rendered(helm: Client, *values: str) -> list[Manifest]:
 def installed(kubectl: Client, helm: Client, *values: str) -> Iterator[None]:
     """Installs the custom resources, roles and policies; takes the policies and roles away again."""
     kinds.install(kubectl)
+    # what the module before this one has left is still going
+    kubectl("wait", "--for=delete", f"namespace/{SYSTEM}", "--timeout=60s")
     system = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}}
     objects = rendered(helm, *values)
     kubectl.apply(system, *objects)
     try:
         yield
     finally:
-        for one in objects:
-            if one["kind"].startswith(("Validating", "Cluster")):
-                kubectl("delete", one["kind"], one["metadata"]["name"], "--ignore-not-found")
-        kubectl("delete", "namespace", SYSTEM, "--timeout=60s")
+        apart = [
+            f"{one['kind']}/{one['metadata']['name']}"
+            for one in objects
+            if one["kind"].startswith(("Validating", "Cluster"))
+        ]
+        kubectl("delete", *apart, "--ignore-not-found")
+        kubectl("delete", "namespace", SYSTEM, "--wait=false")
 
 
 @contextmanager

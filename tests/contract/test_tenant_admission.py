@@ -64,7 +64,6 @@ def home(kubectl: Client, helm: Client) -> Iterator[str]:
             kubectl("delete", "crd", ENDPOINTS["metadata"]["name"])
             kubectl("delete", "clusterrole", "everything", "makers-of-namespaces")
             kubectl("delete", "clusterrolebinding", "other-operators", "makers-of-namespaces")
-    kubectl("wait", "--for=delete", f"namespace/{SPACE}", "--timeout=60s")
 
 
 def break_glass(kubectl: Client) -> Account:
