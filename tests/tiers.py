@@ -79,7 +79,8 @@ TIERS: Final = (
     ),
     # one after the other, the quickest first
     Tier("unit", "tests/unit", measured=True, processes=2, options=("-m", "not hypothesis")),
-    Tier("ledger", "tests/ledger", frozenset({Need.POSTGRESQL}), measured=True, processes=2),
+    # three, since they wait more than they work: for processes that begin, for disks, for what is due
+    Tier("ledger", "tests/ledger", frozenset({Need.POSTGRESQL}), measured=True, processes=3),
     Tier(
         "contract",
         "tests/contract",
