@@ -157,7 +157,6 @@ class UsageEvent:
         unreadable: bool,
         client_gone: bool,
         latency_seconds: float,
-        paused_seconds: float = 0.0,
         first_token_seconds: float | None,
         response_id: str | None,
         estimate: CallEstimate,
@@ -165,6 +164,7 @@ class UsageEvent:
         overhead_seconds: float,
         counted_slow: tuple[str, ...],
         probe: bool,
+        paused_seconds: float = 0.0,
     ) -> None:
         self.subject = subject
         self.call_id = call_id
