@@ -90,7 +90,7 @@ def test_each_call_has_one_record_of_how_it_ended(
     assert first["answer_bytes"] > 0 < first["request_bytes"]
     metrics = relay.metrics()
     assert metrics.total("relay_tool_calls_total", server="erp", outcome="ok") == 1
-    assert metrics.total("relay_tool_calls_total", server="", outcome="denied") == 3
+    assert metrics.total("relay_tool_calls_total", server="", outcome="denied") == 4
     assert metrics.total("relay_tool_call_duration_seconds_count", server="erp") == 4
 
 
