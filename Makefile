@@ -33,7 +33,7 @@ check: setup ## Format, lint, types and import contracts
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache --no-logo
 
-unit: setup ## Unit tests alone, 10 to 20 s on two quiet cores; ONLY="tests/unit/relay -k limits" for some
+unit: setup ## Unit tests alone, three to four minutes on two cores; ONLY="tests/unit/relay -k limits" for some
 	$(PYTHON) -m pytest -q $(or $(ONLY),-n 2 tests/unit)
 
 blackbox: setup ## Black-box tests against the relay as sources and with its hot path compiled
