@@ -97,7 +97,7 @@ def is_rolled_back(scene: Scene, breach: Breach) -> Script:
     scene.forget_losses()
     since = time.monotonic()
     scene.behave(**breach.behaviour)
-    yield scene.reaches("RolledBack", seconds=150)
+    yield scene.reaches("RolledBack", seconds=300)
     seconds = time.monotonic() - since
     yield from gets_no_more_calls(scene)
     lost = scene.lost()

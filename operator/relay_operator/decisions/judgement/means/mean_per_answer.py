@@ -2,7 +2,8 @@
 
 Tokens and costs have no bound and heavy tails, so what is said of them is asymptotic: a confidence sequence for the mean (Waudby-Smith, Arbour,
 Sinha, Kennedy and Ramdas 2024, arXiv 2103.06476), from sums per tick, valid at any time once there are many. Ticks are not independent, since the calls of a conversation stay on one side and are
-alike: their variance is that of blocks of ticks, of whichever length has the largest (batch means, Schmeiser 1982).
+alike: their variance is that of blocks of ticks, of whichever length has the largest (batch means, Schmeiser 1982). Each block is compared with the one before it (von
+Neumann 1941), not with the mean of all, and the largest difference is left out: it is that of a canary whose answers change once, after hours in which they did not.
 """
 
 from math import exp, log, sqrt
@@ -11,9 +12,9 @@ from typing import Final
 
 FEWEST_TICKS: Final = 30
 FEWEST_ANSWERS: Final = 100.0
-FEWEST_BLOCKS: Final = 16
+FEWEST_BLOCKS: Final = 48
 """Blocks of which a variance says something."""
-GROWN: Final = 1.5
+GROWN: Final = 1.25
 """By so much more than shorter blocks the longest do not differ by chance."""
 NEGLIGIBLE: Final = 1e-6
 """A variance below this part of the mean's square is that of rounding."""
@@ -26,12 +27,13 @@ _RHO_SQUARED: Final = (-2 * log(_ALPHA) + log(-2 * log(_ALPHA) + 1)) / _TIGHTEST
 class _Blocks:
     """Sums of so many ticks together, and how far their means are apart. A half waits for its other half."""
 
-    __slots__ = ("_half", "answers", "count", "squares", "total")
+    __slots__ = ("_before", "_half", "_largest", "count", "squares")
 
     def __init__(self) -> None:
-        self.answers = self.total = self.squares = 0.0
+        self.squares = self._largest = 0.0
         self.count = 0
         self._half: tuple[float, float] | None = None
+        self._before: tuple[float, float] | None = None
 
     def add(self, answers: float, total: float) -> tuple[float, float] | None:
         """Adds a block of half the length; returns the whole one that it completes, if it does."""
@@ -40,16 +42,20 @@ class _Blocks:
             return None
         answers, total = answers + self._half[0], total + self._half[1]
         self._half = None
-        self.answers += answers
-        self.total += total
-        self.squares += total * total / answers
+        if self._before is not None:
+            others, their_total = self._before
+            apart = total / answers - their_total / others
+            square = apart * apart * answers * others / (answers + others)
+            self.squares += square
+            self._largest = max(self._largest, square)
+        self._before = answers, total
         self.count += 1
         return answers, total
 
     @property
     def variance(self) -> float:
         """Returns the variance of an answer as these blocks have it."""
-        return max(self.squares - self.total * self.total / self.answers, 0.0) / (self.count - 1)
+        return max(self.squares - self._largest, 0.0) / (self.count - 2)
 
 
 class MeanPerAnswer:

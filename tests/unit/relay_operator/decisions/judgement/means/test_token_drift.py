@@ -78,3 +78,15 @@ def test_hours_in_which_calls_take_more_are_no_drift_of_a_canary_that_had_few_be
             drift.add(canary, sums[0], stable_calls=stable, stable_total=sums[1])
             assert drift.least_percent <= LIMIT_PERCENT
     assert abs(drift.percent) < LIMIT_PERCENT
+
+
+@pytest.mark.parametrize("healthy_ticks", [10, 300, 1800])
+def test_a_canary_that_changes_after_a_while_is_found_soon(healthy_ticks: int) -> None:
+    random, drift = Random(healthy_ticks), TokenDrift()
+    for tick in range(healthy_ticks + 900):
+        level = 8.0 if tick >= healthy_ticks else 1.0
+        canary, stable = ([random.uniform(6, 10) for _ in range(8)] for _ in range(2))
+        drift.add(8, level * sum(canary), stable_calls=8, stable_total=sum(stable))
+        if drift.least_percent > LIMIT_PERCENT:
+            break
+    assert healthy_ticks < tick < healthy_ticks + 600
