@@ -1,8 +1,8 @@
 """The chart renders, refuses unknown values, is hardened, and asks for no more rights than are listed."""
 
 import json
-import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from relay_operator.handlers import secret_watch
 from relay_operator.settings import Settings
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "relay-operator"
+SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 
 
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -79,7 +80,6 @@ SHARD = "operator.shards[0]."
         "alerts.annotations.summary=mine",
         "alerts.annotations.description=mine",
         "alerts.annotations.runbook_url=mine",
-        "alerts.thresholds.serviceFor=null",
         "operator.workers=null",
         "operator.rolloutsAtOnce=0",
         "tiers.Premium.production=true",
@@ -136,73 +136,58 @@ def test_an_unknown_or_invalid_value_is_refused(value: str) -> None:
     assert "don't meet the specifications of the schema" in done.stderr
 
 
-YOUNGER_VALUES = (
-    "alerts",
-    "webhook",
-    "admission",
-    "prometheus.podSelector",
-    "prometheus.job",
-    "prometheus.labels",
-    "prometheus.headers",
-    "prometheus.tls",
-    "prometheus.auth",
-    "operator.canariesAtOnce",
-    "isolation",
-    "operator.rolloutsAtOnce",
-    "relay.rolloutSeconds",
-    "operator.replicas",
-    "operator.leaseSeconds",
-    "dashboards",
-    "operator.priority",
-    "operator.priorityClassName",
-    "operator.affinity",
-    "commonLabels",
-    "commonAnnotations",
-    "serviceAccount",
-    "crds",
-    "podMonitors",
-    "image.digest",
-    "image.pullSecrets",
-    "network.clusterDomain",
-    "operator.podLabels",
-    "operator.podAnnotations",
-    "operator.topologySpreadConstraints",
-    "ledger",
-)
-"""What the first release did not have: with --reuse-values its values are the only ones."""
+OF_OTHERS = {
+    "global": "is what Helm gives to all charts of a parent",
+    "ledger.payments.from[].namespaceSelector": "is checked by the API server, as are those below",
+    "ledger.payments.from[].podSelector": "",
+    "operator.topologySpreadConstraints[].labelSelector": "",
+    "operator.affinity.nodeAffinity": "",
+    "operator.affinity.podAffinity": "",
+    "operator.affinity.podAntiAffinity": "",
+}
+"""Values whose fields the chart's schema does not know, and why."""
 
 
-@pytest.mark.parametrize("value", YOUNGER_VALUES)
-def test_without_a_value_that_an_older_release_did_not_have_the_operators_defaults_hold(
-    value: str,
-) -> None:
-    environment, mounts = operator(f"{value}=null")
-    before, _ = operator()
-    settings = [
-        Settings.model_validate({name.removeprefix("OPERATOR_").lower(): one[name] for name in one})
-        for one in (environment, before)
-    ]
-    assert settings[0] == settings[1]
-    assert mounts == {}
+def open_objects(schema: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Yields every object, at whatever depth, in which a misspelt field would be taken for another one, or for nothing."""
+    if "$ref" in schema:
+        schema = SCHEMA["definitions"][schema["$ref"].rpartition("/")[2]]
+    if schema.get("type") == "object" and schema.get("additionalProperties", True) is True:
+        yield path
+    for part in schema.get("allOf", ()):
+        yield from open_objects(part, path)
+    for name, inner in schema.get("properties", {}).items():
+        yield from open_objects(inner, f"{path}.{name}" if path else name)
+    for sign, key in (("[]", "items"), (".*", "additionalProperties")):
+        if isinstance(schema.get(key), dict):
+            yield from open_objects(schema[key], f"{path}{sign}")
 
 
-def test_alerts_on_the_values_of_an_older_release_say_how_to_get_them(tmp_path: Path) -> None:
-    older = tmp_path / "chart"
-    shutil.copytree(CHART, older)
-    values = yaml.safe_load((CHART / "values.yaml").read_text())
-    del values["alerts"]
-    (older / "values.yaml").write_text(yaml.safe_dump(values))
-    done = helm("template", "x", str(older), "--set", "alerts.enabled=true")
-    assert "--reset-then-reuse-values" in done.stderr
+def test_the_schema_is_closed_at_every_depth() -> None:
+    assert set(open_objects(SCHEMA)) == OF_OTHERS.keys()
+
+
+def paths(values: Any, path: str = "") -> Iterator[str]:
+    for name, inner in values.items() if isinstance(values, dict) else ():
+        yield f"{path}.{name}" if path else name
+        yield from paths(inner, f"{path}.{name}" if path else name)
+
+
+def known(schema: dict[str, Any], path: list[str]) -> bool:
+    """Tells whether a schema has a field by its name, or takes any name there."""
+    if "$ref" in schema:
+        schema = SCHEMA["definitions"][schema["$ref"].rpartition("/")[2]]
+    if not path:
+        return True
+    below = schema.get("properties", {}).get(path[0], schema.get("additionalProperties"))
+    return isinstance(below, dict) and known(below, path[1:])
 
 
 def test_the_schema_knows_every_default_value() -> None:
-    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]
     values = yaml.safe_load((CHART / "values.yaml").read_text())
-    for section, entries in values.items():
-        # tiers have the names that the platform gives them
-        known = schema[section].get("properties", entries)
-        assert entries.keys() <= known.keys()
+    listed = list(paths(values))
+    assert len(listed) > 180
+    assert [one for one in listed if not known(SCHEMA, one.split("."))] == []
 
 
 def test_every_value_has_a_comment() -> None:
@@ -418,8 +403,7 @@ BOUNDS = ("minimum", "maximum", "minLength", "maxLength", "maxItems", "pattern",
 
 
 def test_tiers_have_the_bounds_that_the_custom_resource_has() -> None:
-    schema = json.loads((CHART / "values.schema.json").read_text())
-    tier = bounds({"$ref": "#/definitions/tier"}, schema["definitions"])
+    tier = bounds({"$ref": "#/definitions/tier"}, SCHEMA["definitions"])
     del tier["production"]
     crd = yaml.safe_load((CHART / "crds" / "tenants.yaml").read_text())
     spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
