@@ -116,29 +116,63 @@ def environment_of(objects: list[Object], name: str) -> Object:
     return {one["name"]: one.get("value", "") for one in container["env"]}
 
 
+ALL_PODS = (
+    "crds.upgradeJob.enabled=true",
+    "ledger.enabled=true",
+    'operator.shards=[{"name":"eu","tenantSelector":"region=eu"}]',
+)
+"""Values with which the chart makes every pod that it can make."""
+
+
+def pods_of(objects: list[Object]) -> dict[str, Object]:
+    """Returns what every pod is made of, whatever makes it."""
+    makers = {"Pod": ("spec",)} | dict.fromkeys(
+        ("Deployment", "Job", "StatefulSet", "DaemonSet"), ("spec", "template", "spec")
+    )
+    found = {}
+    for one in objects:
+        if one["kind"] in makers:
+            pod: Object = one
+            for field in makers[one["kind"]]:
+                pod = pod[field]
+            found[f"{one['kind']}/{one['metadata']['name']}"] = pod
+    assert set(found) == {
+        "Deployment/relay-operator",
+        "Deployment/relay-operator-eu",
+        "Deployment/relay-operator-ledger",
+        "Job/relay-operator-crds",
+        "Pod/relay-operator-trial",
+    }
+    return found
+
+
 def test_an_image_by_digest_is_that_of_all_pods_and_of_the_admission_policy() -> None:
-    objects = rendered(f'image.digest="{DIGEST}"', "crds.upgradeJob.enabled=true")
+    objects = rendered(f'image.digest="{DIGEST}"', *ALL_PODS)
     image = f"relay-operator@{DIGEST}"
-    pods = [
-        pod_of(objects),
-        the(objects, "Job", "relay-operator-crds")["spec"]["template"]["spec"],
-        the(objects, "Pod", "relay-operator-trial")["spec"],
-    ]
-    assert {one["image"] for pod in pods for one in pod["containers"]} == {image}
+    for name, pod in pods_of(objects).items():
+        containers = [*pod["containers"], *pod.get("initContainers", ())]
+        assert {one["image"] for one in containers} == {image}, name
+    # no other reference to it, by a tag perhaps
+    assert "relay-operator:" not in json.dumps(
+        [one for one in objects if one["kind"] != "ConfigMap"]
+    ).replace("relay-operator:break-glass", "")
     assert environment(objects)["OPERATOR_RELAY_IMAGE"] == image
     bounds = the(objects, "ValidatingAdmissionPolicy", "relay-operator-bounds")
     assert f"one.image == '{image}'" in json.dumps(bounds)
 
 
-def test_pull_secrets_are_those_of_every_pod_and_of_the_operator_for_relays() -> None:
-    objects = rendered('image.pullSecrets=["one","two"]', "crds.upgradeJob.enabled=true")
-    wanted = [{"name": "one"}, {"name": "two"}]
-    assert pod_of(objects)["imagePullSecrets"] == wanted
-    job = the(objects, "Job", "relay-operator-crds")["spec"]["template"]["spec"]
-    assert job["imagePullSecrets"] == wanted
-    assert the(objects, "Pod", "relay-operator-trial")["spec"]["imagePullSecrets"] == wanted
-    told = environment(objects)["OPERATOR_IMAGE_PULL_SECRETS"]
-    assert split(Settings(image_pull_secrets=told).image_pull_secrets) == ("one", "two")
+def test_pull_secrets_and_the_pull_policy_are_those_of_every_pod_and_of_the_operator_for_relays() -> (
+    None
+):
+    objects = rendered('image.pullSecrets=["one","two"]', 'image.pullPolicy="Always"', *ALL_PODS)
+    for name, pod in pods_of(objects).items():
+        assert pod["imagePullSecrets"] == [{"name": "one"}, {"name": "two"}], name
+        assert {one["imagePullPolicy"] for one in pod["containers"]} == {"Always"}, name
+    told = environment(objects)
+    assert split(
+        Settings(image_pull_secrets=told["OPERATOR_IMAGE_PULL_SECRETS"]).image_pull_secrets
+    ) == ("one", "two")
+    assert told["OPERATOR_RELAY_IMAGE_PULL_POLICY"] == "Always"
 
 
 def test_labels_and_annotations_of_the_platform_are_on_everything_and_in_no_selector() -> None:
@@ -170,20 +204,19 @@ def test_labels_and_annotations_of_the_platform_are_on_everything_and_in_no_sele
     assert "sidecar" not in text
 
 
-def test_a_platform_says_where_operators_run_and_how_the_cluster_is_called() -> None:
+def test_a_platform_says_where_all_pods_run_and_how_the_cluster_is_called() -> None:
     spread = [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]
     objects = rendered(
         f"operator.topologySpreadConstraints={json.dumps(spread)}",
         'operator.nodeSelector={"infra":"yes"}',
         'operator.tolerations=[{"key":"infra","operator":"Exists"}]',
         'network.clusterDomain="k8s.example.com"',
-        "crds.upgradeJob.enabled=true",
+        *ALL_PODS,
     )
     assert pod_of(objects)["topologySpreadConstraints"] == spread
-    job = the(objects, "Job", "relay-operator-crds")["spec"]["template"]["spec"]
-    for pod in (pod_of(objects), job):
-        assert pod["nodeSelector"] == {"infra": "yes"}
-        assert pod["tolerations"] == [{"key": "infra", "operator": "Exists"}]
+    for name, pod in pods_of(objects).items():
+        assert pod["nodeSelector"] == {"infra": "yes"}, name
+        assert pod["tolerations"] == [{"key": "infra", "operator": "Exists"}], name
     assert Settings(cluster_domain=environment(objects)["OPERATOR_CLUSTER_DOMAIN"])
     assert environment(objects)["OPERATOR_CLUSTER_DOMAIN"] == "k8s.example.com"
 
