@@ -110,11 +110,12 @@ class _Beside:
     """A run beside the others: it builds what it needs, then tests. What it prints is kept until it is told."""
 
     def __init__(self, run: Run) -> None:
-        self._run = run
+        self.run = run
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._commands = [*(_builder(need) for need in sorted(run.needs)), run.command]
         self._began = time.monotonic()
         self._child = self._next()
+        self._is_ended_early = False
 
     def goes_on(self) -> bool:
         """Begins its next command when the one before it has ended well; returns whether it is not over."""
@@ -127,26 +128,32 @@ class _Beside:
 
     @property
     def code(self) -> int:
-        """Returns its exit code, when it is over."""
+        """Returns its exit code, when it is over; 0 if it was ended before."""
         return self._child.code
 
     def told(self) -> Took:
         """Prints what it printed; returns its times."""
         self._output.seek(0)
         text = self._output.read().decode(errors="replace")
-        sys.stdout.write(f"{self._run.heading}{text}")
+        newline = "\n" if text and not text.endswith("\n") else ""
+        ended = "ended before it was over\n" if self._is_ended_early else ""
+        sys.stdout.write(f"{self.run.heading}{text}{newline}{ended}")
         sys.stdout.flush()
         return Took(
-            title=self._run.title,
+            title=self.run.title,
             building=self._child.began - self._began,
             testing=self._child.seconds,
             processors=self._child.processors,
             beside=True,
         )
 
-    def close(self) -> None:
-        """Ends it, if it is not over."""
+    def end(self) -> None:
+        """Ends it before it is over."""
         self._child.end()
+        self._is_ended_early = True
+
+    def close(self) -> None:
+        """Forgets what it printed."""
         self._output.close()
 
     def _next(self) -> Child:
@@ -173,9 +180,13 @@ class _Lane:
             self.running = _Beside(self.waiting.pop(0))
         return self.running is not None
 
-    def close(self) -> None:
-        for one in (*self.over, *([self.running] if self.running else ())):
-            one.close()
+    def end(self) -> None:
+        """Ends the run that is not over; none begins any more."""
+        self.waiting.clear()
+        if self.goes_on() and self.running is not None:
+            self.running.end()
+            self.over.append(self.running)
+            self.running = None
 
 
 class _Session:
@@ -189,6 +200,7 @@ class _Session:
         self._early: dict[Need, Child] = {}
         self._took: list[Took] = []
         self._unsteady: list[str] = []
+        self._failed: list[str] = []
         self._began = time.monotonic()
 
     def build_early(self) -> None:
@@ -213,15 +225,21 @@ class _Session:
             if run is self._last:
                 self._tell_times()
             if code := self._execute(run):
+                self._failed.append(f"{run.title} (exit code {code})")
                 return code
         if self._measured:
             sys.stdout.write(coverage_report.table(self._measured))
         return 0
 
     def end(self) -> None:
+        """Ends what is not over, tells what nobody was told of those beside, and names all that failed."""
         for child in self._early.values():
             child.end()
-        self._lane.close()
+        self._lane.end()
+        self._tell_beside()
+        if self._failed:
+            sys.stdout.write(f"failed: {', '.join(self._failed)}\n")
+            sys.stdout.flush()
 
     def _wait_for_those_beside(self) -> None:
         while self._lane.goes_on():
@@ -233,6 +251,8 @@ class _Session:
         while self._lane.over:
             one = self._lane.over.pop(0)
             self._took.append(one.told())
+            if one.code:
+                self._failed.append(f"{one.run.title} (exit code {one.code})")
             code = code or one.code
             one.close()
         return code
@@ -247,7 +267,7 @@ class _Session:
             if need in self._early:
                 self._hurry()
                 self._wait(self._early[need])
-            environment |= _built(need)
+            environment |= self._built(run, need)
         building = time.monotonic() - began
         children = self._tested(run, environment)
         self._took.append(
@@ -259,6 +279,13 @@ class _Session:
             )
         )
         return children[-1].code
+
+    def _built(self, run: Run, need: Need) -> dict[str, str]:
+        try:
+            return _built(need)
+        except subprocess.CalledProcessError as error:
+            self._failed.append(f"{run.title} (not built: {need}, exit code {error.returncode})")
+            raise
 
     def _hurry(self) -> None:
         """Raises all that is built early: images wait for the compiled relay, so that one of them alone would wait on."""

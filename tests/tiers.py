@@ -7,6 +7,7 @@
 
 A tier beside takes what the others leave idle of the processors. Tables
 before the last run have the times, or after the last one the coverage; else the last line is the summary of the last pytest run.
+Where a tier fails, what those beside have printed comes after it, and the last line names all that failed.
 """
 
 import argparse

@@ -154,14 +154,33 @@ def run_of(title: str, script: str, *, beside: bool = False) -> Run:
     return Run(title, ("-c", script), beside=beside, program=("-S",))
 
 
+def until(path: Path) -> str:
+    """Returns the lines of a program that wait for a file."""
+    return f"import os, time\nwhile not os.path.exists({str(path)!r}): time.sleep(0.01)\n"
+
+
+def unending(begun: Path) -> str:
+    """Returns a program that prints something, makes a file, and goes on until somebody ends it."""
+    return f"import time; print('.F', flush=True); open({str(begun)!r}, 'x'); time.sleep(600)"
+
+
+def told_after_heading(capfd: pytest.CaptureFixture[str]) -> list[tuple[str, list[str]]]:
+    """Returns of each run in turn the lines that were printed after its heading, without its time of beginning."""
+    heading = re.compile(r"^--- (\w+): .*? ---\n", re.MULTILINE | re.DOTALL)
+    _, *texts = heading.split(capfd.readouterr().out)
+    return [
+        (title, [line for line in text.splitlines() if not line.endswith(" began")])
+        for title, text in zip(texts[::2], texts[1::2], strict=True)
+    ]
+
+
 def test_what_runs_beside_is_told_before_the_last_run_with_the_times(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     done = tmp_path / "done"
-    wait = f"import os, time\nwhile not os.path.exists({str(done)!r}): time.sleep(0.01)\n"
     runs = [
         run_of("first", "print('1 passed')"),
-        run_of("beside", f"{wait}print('2 passed')", beside=True),
+        run_of("beside", f"{until(done)}print('2 passed')", beside=True),
         run_of("second", f"print('3 passed'); open({str(done)!r}, 'w').close()"),
         run_of("last", "print('4 passed')"),
     ]
@@ -180,13 +199,12 @@ def test_runs_beside_follow_one_another_while_one_alone_goes_on(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     done = tmp_path / "done"
-    wait = f"import os, time\nwhile not os.path.exists({str(done)!r}): time.sleep(0.01)\n"
     runs = [
         run_of("one", f"open({str(tmp_path / 'one')!r}, 'x').close()", beside=True),
         run_of(
             "two", f"open({str(tmp_path / 'one')!r}).close(); open({str(done)!r}, 'w')", beside=True
         ),
-        run_of("alone", wait),
+        run_of("alone", until(done)),
         run_of("last", "print('4 passed')"),
     ]
     assert run_all(runs) == 0
@@ -328,14 +346,64 @@ def test_the_first_run_that_fails_is_told_and_ends_all(
     assert "never" not in told
 
 
-def test_a_run_that_fails_ends_what_runs_beside_it(capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_is_over_beside_one_that_fails_is_told_and_what_is_not_is_ended(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    begun = tmp_path / "begun"
     runs = [
-        run_of("beside", "import time; time.sleep(600)", beside=True),
-        run_of("failing", "raise SystemExit(4)"),
+        run_of("over", "print('2 passed')", beside=True),
+        run_of("ended", unending(begun), beside=True),
+        run_of("failing", f"{until(begun)}print('1 failed'); raise SystemExit(4)"),
         run_of("last", ""),
     ]
     assert run_all(runs) == 4
-    assert "beside" not in capfd.readouterr().out
+    assert told_after_heading(capfd) == [
+        ("failing", ["1 failed"]),
+        ("over", ["2 passed"]),
+        ("ended", [".F", "ended before it was over", "failed: failing (exit code 4)"]),
+    ]
+
+
+def test_what_ran_beside_is_told_where_something_cannot_be_built(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = tmp_path / "begun"
+    (tmp_path / "failing_builder.py").write_text(f"{until(begun)}raise SystemExit(3)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setitem(tier_runs._BUILDERS, Need.POSTGRESQL, "failing_builder")
+    runs = [
+        run_of("ended", unending(begun), beside=True),
+        replace(run_of("without", ""), needs=frozenset({Need.POSTGRESQL})),
+        run_of("last", ""),
+    ]
+    with pytest.raises(subprocess.CalledProcessError):
+        run_all(runs)
+    assert told_after_heading(capfd) == [
+        ("without", []),
+        (
+            "ended",
+            [
+                ".F",
+                "ended before it was over",
+                "failed: without (not built: a server of Debian's PostgreSQL, exit code 3)",
+            ],
+        ),
+    ]
+
+
+def test_all_that_failed_is_named_last(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    known = tmp_path / "known"
+    beside = f"import os; os.symlink(str(os.getpid()), {str(known)!r}); raise SystemExit(3)"
+    is_over = f"while os.path.exists('/proc/' + os.readlink({str(known)!r})): time.sleep(0.01)\n"
+    until_known = f"import os, time\nwhile not os.path.islink({str(known)!r}): time.sleep(0.01)\n"
+    runs = [
+        run_of("beside", beside, beside=True),
+        run_of("failing", f"{until_known}{is_over}raise SystemExit(4)"),
+        run_of("last", ""),
+    ]
+    assert run_all(runs) == 4
+    last = capfd.readouterr().out.splitlines()[-1]
+    assert last == "failed: failing (exit code 4), beside (exit code 3)"
 
 
 def test_times_are_told_by_tier_and_the_sum_is_of_what_ran_alone() -> None:
