@@ -480,7 +480,8 @@ class Exchange(Consumer, Applicant, RequestHandler):
     def attempt_settled(self, attempt: Attempt, event: UsageEvent) -> None:
         self._used_tokens += event.charged_tokens
         if self._money is not None:
-            self._money.count(self.call, attempt.target, event, attempt.told())
+            told, is_delivered = attempt.told(), attempt.is_delivered
+            self._money.count(self.call, attempt.target, event, told, is_delivered=is_delivered)
         if self.phase is OVER:
             if self.comparison is not None:
                 self.comparison.served(attempt, event)

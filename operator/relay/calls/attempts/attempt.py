@@ -686,6 +686,11 @@ class Attempt(ResponseReceiver, Recorded):
             upstream_request_id=self.upstream_request_id,
         )
 
+    @property
+    def is_delivered(self) -> bool:
+        """True if the caller got this attempt's answer, or its beginning."""
+        return self._delivered
+
     def told(self) -> Told | None:
         """Returns what the ledger is told of what was used, None where it is told nothing."""
         closing = self._closing

@@ -33,29 +33,37 @@ _PIECES_UNPRICED: Final = (
 class CallMoney:
     """What one call has reserved and used."""
 
-    __slots__ = ("_cost", "_hold", "_spender", "_tokens", "_use", "_wall")
+    __slots__ = ("_cost", "_hold", "_spender", "_tokens", "_use")
 
-    def __init__(
-        self, spender: Spender, hold: MoneyHold | None, use: SessionUse | None, wall: int
-    ) -> None:
+    def __init__(self, spender: Spender, hold: MoneyHold | None, use: SessionUse | None) -> None:
         self._spender = spender
         self._hold = hold
         self._use = use
-        self._wall = wall
         self._cost = 0
         self._tokens = 0
 
-    def count(self, call: Call, target: Target, event: UsageEvent, told: Told | None) -> None:
-        """Notes what an attempt used; the tenant pays for the one whose answer its caller got, which is the last.
+    def count(
+        self,
+        call: Call,
+        target: Target,
+        event: UsageEvent,
+        told: Told | None,
+        *,
+        is_delivered: bool,
+    ) -> None:
+        """Notes what an attempt used; the tenant pays for the one whose answer its caller got, which is the last, or for none.
 
-        told is what the ledger is told of it, None where it is told nothing.
+        told is what the ledger is told of it, None where it is told nothing. Of what it knows no use it charges nothing.
         """
         tokens = event.tokens
         self._cost = 0
         if tokens is None:
             return
         self._tokens += tokens.input + tokens.output
-        self._cost = _cost(self._spender.card, call, target, self._wall, tokens, told)
+        if is_delivered and (told is None or told[0] is not None):
+            # as the ledger prices it: by the moment of this attempt's dispatch, which a queue or another attempt came before
+            sent_at = time.time_ns() // 1000 - int(event.latency_seconds * 1_000_000)
+            self._cost = _cost(self._spender.card, call, target, sent_at, tokens, told)
 
     def settle(self) -> None:
         """Books what the call has cost, once."""
@@ -102,7 +110,7 @@ def reserve_money(
         hold = reserved
     if use is not None:
         use.calls += 1
-    return CallMoney(spender, hold, use, wall)
+    return CallMoney(spender, hold, use)
 
 
 def _reserved(
@@ -162,7 +170,7 @@ def _cost(
     card: RateCard,
     call: Call,
     target: Target,
-    wall: int,
+    at: int,
     tokens: Tokens,
     told: Told | None,
 ) -> int:
@@ -181,16 +189,14 @@ def _cost(
         elif usage is not None:
             region = usage.region
         model = answered or model
-    cost = card.cost(
-        target.provider, model, call.body.model, wall, counts, tier=tier, region=region
-    )
+    cost = card.cost(target.provider, model, call.body.model, at, counts, tier=tier, region=region)
     if cost >= 0:
         return cost
     most = card.most(
         target.provider,
         target.model,
         call.body.model,
-        wall,
+        at,
         input_tokens=tokens.input,
         output_tokens=tokens.output,
     )
