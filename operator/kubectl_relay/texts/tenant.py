@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from kubectl_relay.texts.route import not_ready, short, told_moves
 from kubectl_relay.texts.screen import Screen, state_of, table
 from kubectl_relay.views.raw import ConditionView
-from kubectl_relay.views.tenant import FleetView, KeyView, StatusView, TenantView
+from kubectl_relay.views.tenant import BillView, FleetView, KeyView, StatusView, TenantView
 
 
 def status(view: StatusView, screen: Screen) -> Iterator[str]:
@@ -103,6 +103,20 @@ def _facts(tenant: TenantView, screen: Screen) -> Iterator[tuple[str, str]]:
         yield "keys", ", ".join(key_line(one, screen) for one in tenant.keys)
     if tenant.isolated.reason:
         yield "isolated", _isolation(tenant.isolated)
+    # what is not as it should be is told below
+    if tenant.tools.message and tenant.tools.status != "False":
+        yield "tools", tenant.tools.message
+    if bill := "; ".join(_bill(tenant.bill)):
+        yield "bill", bill
+
+
+def _bill(bill: BillView) -> Iterator[str]:
+    if bill.month:
+        yield f"{bill.spent} USD in {bill.month}"
+    if bill.percent:
+        yield f"{bill.percent} % of what it may spend"
+    if bill.limit.status == "True":
+        yield bill.limit.message
 
 
 def _isolation(found: ConditionView) -> str:

@@ -30,6 +30,16 @@ class ProviderView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BillView:
+    """What the tenant owes for a month so far, in USD. percent is of its budget or credit, empty without one; limit is WithinBudget."""
+
+    month: str
+    spent: str
+    percent: str
+    limit: ConditionView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TenantView:
     """The tenant itself, as its status tells."""
 
@@ -44,6 +54,8 @@ class TenantView:
     config_generation: int
     pods_acknowledged: int
     isolated: ConditionView
+    tools: ConditionView
+    bill: BillView
     troubles: tuple[ConditionView, ...]
     keys: tuple[KeyView, ...]
 
@@ -94,6 +106,8 @@ def tenant_view(body: Object) -> TenantView:
         config_generation=raw.number(relay, "configGeneration"),
         pods_acknowledged=raw.number(relay, "acknowledged"),
         isolated=raw.condition(body, "Isolated"),
+        tools=raw.condition(body, "ToolsReady"),
+        bill=_bill(body),
         troubles=raw.troubles(body),
         keys=keys(body),
     )
@@ -174,6 +188,16 @@ def _fleet_line(tenant: TenantView, routes: Sequence[RouteView]) -> FleetLine:
             for one in routes
             if one.phase not in ("", "Stable", "Promoted", "RolledBack")
         ),
+    )
+
+
+def _bill(body: Object) -> BillView:
+    told = raw.part(body, "status", "billing")
+    return BillView(
+        month=raw.text(told, "month"),
+        spent=raw.text(told, "spent"),
+        percent=raw.text(told, "budgetPercent"),
+        limit=raw.condition(body, "WithinBudget"),
     )
 
 

@@ -14,6 +14,7 @@ import pytest
 from tests.unit.kubectl_relay.scenes import played
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
+from kubectl_relay.arguments import COMMANDS
 from kubectl_relay.main import main
 from relay_operator.names import ANNOTATION_RETRY
 
@@ -105,6 +106,40 @@ def test_a_command_prints_lines_for_people_and_json_for_machines(
     assert main([*arguments, "-o", "json"]) == 0
     assert isinstance(json.loads(capsys.readouterr().out), dict)
     assert machine.written == []
+
+
+DATA: dict[str, tuple[str, list[str], str]] = {
+    "status": ("climbing", ["finance"], "routes"),
+    "why": ("climbing", ["chat"], "moves"),
+    "plan": ("climbing", ["chat"], "steps"),
+    "approve": ("awaiting approval", ["chat"], "written"),
+    "retry": ("rolled back", ["chat"], "written"),
+    "pause": ("climbing", ["chat"], "written"),
+    "resume": ("paused", ["chat"], "written"),
+    "back": ("climbing", ["chat"], "written"),
+    "keys": ("climbing", ["finance"], "keys"),
+    "probe": ("climbing", ["finance"], "checks"),
+}
+"""Of each command: a story in which it has something to do, what it is given, and a field of what it prints for machines."""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_prints_one_object_for_machines_and_the_same_for_people(
+    machine: Machine, capsys: Capture, command: str
+) -> None:
+    story, target, field = DATA[command]
+    machine.holds(objects=objects(story))
+    # this kubectl forwards no port, so a probe has found something wrong
+    ended = 1 if command == "probe" else 0
+    assert main([command, *target, "-o", "json"]) == ended
+    data = json.loads(capsys.readouterr().out)
+    assert field in data
+    assert data.get("written", True) is True
+    machine.holds(objects=objects(story))
+    assert main([command, *target]) == ended
+    text = capsys.readouterr().out
+    assert text.strip()
+    assert text[0] != "{"
 
 
 def test_a_key_is_printed_only_where_it_is_asked_for(machine: Machine, capsys: Capture) -> None:
