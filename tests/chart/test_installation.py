@@ -175,6 +175,21 @@ def test_pull_secrets_and_the_pull_policy_are_those_of_every_pod_and_of_the_oper
     assert told["OPERATOR_RELAY_IMAGE_PULL_POLICY"] == "Always"
 
 
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ("operator.priority=1000", "relay-operator"),
+        ("operator.priority=0", None),
+        ('operator.priorityClassName="system-cluster-critical"', "system-cluster-critical"),
+    ],
+)
+def test_all_that_is_to_stay_on_a_full_node_has_the_priority(value: str, named: str | None) -> None:
+    pods = pods_of(rendered(value, *ALL_PODS))
+    staying = {name: pod for name, pod in pods.items() if name.startswith("Deployment/")}
+    assert len(staying) == 3
+    assert {pod.get("priorityClassName") for pod in staying.values()} == {named}
+
+
 def test_labels_and_annotations_of_the_platform_are_on_everything_and_in_no_selector() -> None:
     objects = rendered(
         'commonLabels={"team":"platform"}',
