@@ -25,6 +25,7 @@ LEDGER_VALUES: Mapping[str, object] = {
     "ledger.database.sqlite": {"size": "1Gi", "storageClass": LEDGER_VOLUME},
     "ledger.outboxMebibytes": 16,
 }
+DRAIN_SECONDS = 20
 PROMETHEUS_URL = "http://prometheus.monitoring.svc.cluster.local:9090"
 
 
@@ -84,7 +85,7 @@ def install_chart(
         "--set", "image.repository=relay-operator,image.tag=dev,image.pullPolicy=Never",
         "--set", f"prometheus.url={prometheus_url},prometheus.scrapeSeconds=1",
         "--set-json", f"dns.cidrs={json.dumps(dns_cidrs)}",
-        "--set", "relay.drainSeconds=20",
+        "--set", f"relay.drainSeconds={DRAIN_SECONDS}",
         *(word for other in others for word in ("--set-json", other)),
         "--wait", "--timeout", "90s",
     )  # fmt: skip

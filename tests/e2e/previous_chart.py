@@ -11,47 +11,55 @@ to, as no operator of its version did, so these rights are granted beside it.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from tests.demo import stage
 from tests.demo.commands import Cluster
+from tests.e2e import releases
 
 PREVIOUS: Final = Path(__file__).resolve().parent / "previous" / "relay-operator.tgz"
 NEWER_KINDS: Final = ("toolservers",)
 _NEWER: Final = "reads-newer-kinds"
-_RELEASE: Final = ("upgrade", "relay-operator")
-_HOW: Final = (
-    *("--namespace", stage.OPERATOR_NAMESPACE, "--reset-then-reuse-values"),
-    *("--wait", "--timeout", "110s"),
-)
+
+Values = Mapping[str, object]
+"""Values of a chart by their path."""
 
 
-def go_back(cluster: Cluster) -> None:
-    """Installs the earlier chart with the values of the release, as if it had never been upgraded."""
+def go_back(cluster: Cluster, values: Values) -> int:
+    """Installs the earlier chart with the values of the release and these, as if it had never been upgraded.
+
+    Returns the revision that was in force.
+    """
+    before = releases.revision(cluster)
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(_newer_rights()))
-    cluster.helm(*_RELEASE, str(PREVIOUS), *_HOW)
+    _upgrade(cluster, PREVIOUS, values)
+    return before
 
 
-def stay(cluster: Cluster) -> None:
-    """Upgrades for good: the chart grants all that is needed."""
-    upgrade(cluster)
+def return_to(cluster: Cluster, revision: int) -> None:
+    """Brings back the revision that was in force, whose chart grants all that is needed."""
+    releases.roll_back(cluster, revision)
     for kind in ("clusterrole", "clusterrolebinding"):
         cluster.kubectl("delete", kind, _NEWER)
 
 
-def upgrade(cluster: Cluster) -> None:
+def upgrade(cluster: Cluster, values: Values) -> None:
     """Upgrades to this checkout's chart as the README says: custom resources first, then the release."""
     crds = sorted((stage.CHART / "crds").glob("*.yaml"))
     files = [part for crd in crds for part in ("-f", str(crd))]
     cluster.kubectl("apply", "--server-side", "--force-conflicts", *files)
-    cluster.helm(*_RELEASE, str(stage.CHART), *_HOW)
+    _upgrade(cluster, stage.CHART, values)
 
 
-def roll_back(cluster: Cluster) -> None:
-    """Takes the last upgrade back as Helm does it: the former chart and its values, and the custom resources as they are."""
-    revision = ("rollback", "relay-operator", "--namespace", stage.OPERATOR_NAMESPACE)
-    cluster.helm(*revision, "--wait", "--timeout", "110s")
+def _upgrade(cluster: Cluster, chart: Path, values: Values) -> None:
+    sets = [f"{path}={json.dumps(value)}" for path, value in values.items()]
+    cluster.helm(
+        "upgrade", *releases.RELEASE, str(chart), "--reset-then-reuse-values",
+        *(word for one in sets for word in ("--set-json", one)),
+        "--wait", "--timeout", "110s",
+    )  # fmt: skip
 
 
 def _newer_rights() -> dict[str, object]:

@@ -1,20 +1,28 @@
 """No call is lost while relay pods are deleted, rolled or scaled, or the operator and Prometheus are gone."""
 
 import itertools
-import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cluster.session.fixtures import tell
 from tests.demo import stage, story
 from tests.demo.commands import Cluster, wait_until
-from tests.e2e import leaders, previous_chart
-from tests.e2e.canaries.timeline import followed
+from tests.e2e import leaders, previous_chart, relay_rollouts, releases
+from tests.e2e.canaries.timeline import Seen, followed
+from tests.e2e.test_tenancy import apply
 
 RELAYS = "relay-finance"
+BESIDE = ("other-0", "other-1", "other-2")
+TENANTS = ("finance", *BESIDE)
+SMALL = {"requests": {"cpu": "10m", "memory": "48Mi"}}
+ROLLED_AT_ONCE = 2
+CLIMBING = {"Stable", "Preflight", "Progressing", "Promoted"}
+HELD_AT = 90
+"""Where the canary waits for the end of the last rollout, if it comes so far before."""
 
 
 def serving(cluster: Cluster, count: int) -> None:
@@ -173,14 +181,9 @@ def test_a_canarys_weight_stays_while_prometheus_is_gone(loaded: Cluster) -> Non
     )
 
 
-def relay_pods(cluster: Cluster) -> set[str]:
-    """Returns the UIDs of the relay pods."""
-    return {one["metadata"]["uid"] for one in cluster.get("pods", "-n", RELAYS)["items"]}
-
-
-def climbing() -> dict[str, Any]:
-    """Returns the spec of a route whose canary climbs for about a minute."""
-    canary = {"provider": "holysheep", "model": "gpt-4.1", "percent": 100}
+def climbing(*, percent: int = 100) -> dict[str, Any]:
+    """Returns the spec of a route whose canary takes a step of ten points in six seconds, up to so much."""
+    canary = {"provider": "holysheep", "model": "gpt-4.1", "percent": percent}
     return {
         "match": {"models": ["gpt-4.1"]},
         "stable": {"provider": "legacy", "model": "gpt-4.1"},
@@ -189,66 +192,126 @@ def climbing() -> dict[str, Any]:
     }
 
 
-@pytest.mark.timeout(300)
-def test_an_upgrade_and_a_rollback_of_the_operator_change_nothing_about_a_canary_that_climbs(
-    loaded: Cluster, request: pytest.FixtureRequest
+def climbed_step_by_step(seen: list[Seen], history: list[dict[str, Any]]) -> None:
+    """Checks that no step was repeated, skipped or taken back, and that each decision was made once."""
+    weights = [one.weight for one in itertools.dropwhile(lambda one: not one.weight, seen)]
+    assert weights == sorted(weights), weights
+    assert {later - earlier for earlier, later in itertools.pairwise(weights)} <= {0, 10}, weights
+    assert {one.phase for one in seen} <= CLIMBING | {"Holding"}, seen
+    assert {one.weight for one in seen if one.phase == "Holding"} <= {HELD_AT}, seen
+    made = [(one["reason"], one.get("canaryPercent")) for one in history]
+    assert len(made) == len(set(made)), made
+    assert {reason for reason, _ in made} <= {"Started", "StepPassed", "Promoted"}, made
+
+
+@pytest.fixture
+def crowded(loaded: Cluster) -> Iterator[Cluster]:
+    """Has more tenants than are rolled at once; takes all but the loaded one away at the end."""
+    for name in BESIDE:
+        apply(loaded, "Tenant", name, {"relay": {"resources": SMALL}})
+    beside = ("tenants.relay-operator.dev", *BESIDE)
+    loaded.kubectl("wait", *beside, "--for=condition=Ready", "--timeout=90s")
+    yield loaded
+    loaded.kubectl("delete", *beside, "--wait=false")
+
+
+@pytest.fixture
+def former(crowded: Cluster) -> Iterator[Cluster]:
+    """Has the chart of an earlier version, which rolls a few relays at once; brings this checkout's back at the end."""
+    revision = previous_chart.go_back(crowded, {"operator.rolloutsAtOnce": ROLLED_AT_ONCE})
+    leaders.both_run(crowded)
+    yield crowded
+    previous_chart.return_to(crowded, revision)
+
+
+def relay_pods(cluster: Cluster) -> set[str]:
+    """Returns the UIDs of the loaded tenant's relay pods that stay."""
+    pods = (one["metadata"] for one in cluster.get("pods", "-n", RELAYS)["items"])
+    return {one["uid"] for one in pods if "deletionTimestamp" not in one}
+
+
+def drain_seconds(deployment: dict[str, Any]) -> int:
+    """Returns for how long the pods of a template drain, which a value of the chart says."""
+    env = relay_rollouts.container(deployment)["env"]
+    return next(int(one["value"]) for one in env if one["name"] == "RELAY_DRAIN_SECONDS")
+
+
+def roll_all(cluster: Cluster, how: Callable[[], None], *, drains: int, directory: Path) -> float:
+    """Changes the release so that every relay is rolled, a few at once; returns how many seconds that took."""
+
+    def settled() -> set[tuple[int, bool]]:
+        found = relay_rollouts.deployments(cluster)
+        mine = (found[name] for name in TENANTS)
+        return {(drain_seconds(one), relay_rollouts.rolling(one)) for one in mine}
+
+    replaced, began = relay_pods(cluster), time.monotonic()
+    states = relay_rollouts.watched(cluster, directory / str(drains))
+    states.start()
+    try:
+        how()
+        wait_until(
+            f"relays that drain for {drains} s", settled, {(drains, False)}.__eq__, seconds=120
+        )
+    finally:
+        states.stop()
+    seconds = time.monotonic() - began
+    most, ever = relay_rollouts.rolled_at_once(states, TENANTS)
+    assert ever == set(TENANTS)
+    assert most <= ROLLED_AT_ONCE, f"{most} relays were on their way at once"
+    assert not relay_pods(cluster) & replaced
+    return seconds
+
+
+@pytest.mark.timeout(400)
+def test_an_upgrade_and_a_rollback_that_roll_all_relays_change_nothing_about_a_canary_that_climbs(
+    former: Cluster, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     """Upgrades from the chart of an earlier version, as the README says, in the middle of a climb with 80 calls a second, and takes
-    it back with helm rollback in the same climb.
+    it back with helm rollback in the same climb. A value that shapes relay pods is changed with it.
 
-    Shows that chart, rights, custom resources and two operators are replaced under a canary: no call is lost, the weight never
-    falls, each step takes its time, and each decision is made once. It does not show documents and status as the code of that
-    version wrote them: both charts run the images of this checkout (previous_chart.py).
+    Shows that chart, rights, custom resources, two operators and all relay pods are replaced under a canary: no call is lost, the
+    weight never falls, each step takes its time, each decision is made once, and few relays are on their way at once. It does not
+    show documents and status as the code of that version wrote them: both charts run the images of this checkout
+    (previous_chart.py).
     """
-    space, route = RELAYS, ("relayroute", "chat", "-n", RELAYS)
+    route = ("relayroute", "chat", "-n", RELAYS)
 
     def status() -> dict[str, Any]:
-        found: dict[str, Any] = loaded.get(*route).get("status", {})
+        found: dict[str, Any] = former.get(*route).get("status", {})
         return found
 
     def weight() -> int:
         return int(status().get("weights", {}).get("canaryPercent", 0))
 
-    loaded.kubectl("apply", "-f", str(stage.EXAMPLES / "01-first-tenant" / "route.yaml"))
-    previous_chart.go_back(loaded)
-    leaders.both_run(loaded)
+    def upgrade() -> None:
+        previous_chart.upgrade(former, {"relay.drainSeconds": stage.DRAIN_SECONDS + 1})
+
+    def roll_back() -> None:
+        releases.roll_back(former)
+
+    former.kubectl("apply", "-f", str(stage.EXAMPLES / "01-first-tenant" / "route.yaml"))
     wait_until(
         "a route without a canary", lambda: status().get("phase"), "Stable".__eq__, seconds=60
     )
-    before, former = losses(loaded), leaders.leader(loaded)
-    pods = relay_pods(loaded)
-    with followed(loaded) as timeline:
-        manifest = {
-            "apiVersion": "relay-operator.dev/v1alpha1",
-            "kind": "RelayRoute",
-            "metadata": {"name": "chat", "namespace": space},
-            "spec": climbing(),
-        }
+    before, led, weights, seconds = losses(former), [leaders.leader(former)], [], []
+    with followed(former) as timeline:
         began = time.monotonic()
-        loaded.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
-        wait_until("20 %", weight, lambda seen: seen >= 20, seconds=90)
-        at, since = weight(), time.monotonic()
-        previous_chart.upgrade(loaded)
-        seconds, reached = time.monotonic() - since, weight()
-        newer = leaders.leader(loaded)
-        previous_chart.roll_back(loaded)
-        rolled_back = weight()
+        # it cannot be promoted before everything is over, however long that takes
+        apply(former, "RelayRoute", "chat", climbing(percent=HELD_AT), RELAYS)
+        wait_until("10 %", weight, lambda seen: seen >= 10, seconds=90)
+        for how, drains in ((upgrade, stage.DRAIN_SECONDS + 1), (roll_back, stage.DRAIN_SECONDS)):
+            weights.append(weight())
+            seconds.append(roll_all(former, how, drains=drains, directory=tmp_path))
+            led.append(leaders.leader(former))
+        weights.append(weight())
+        apply(former, "RelayRoute", "chat", climbing(), RELAYS)
         wait_until("the promotion", lambda: status().get("phase"), "Promoted".__eq__, seconds=150)
-        seen = timeline.seen(space, "chat", since=began)
-    assert losses(loaded) == before
-    assert len({former, newer, leaders.leader(loaded)}) == 3
-    assert reached < 100, "the climb was over before the rollback"
-    # the relays' template is that of the operator's version, which is the same: none was rolled
-    assert relay_pods(loaded) == pods
+        seen = timeline.seen(RELAYS, "chat", since=began)
+    assert losses(former) == before
+    assert len(set(led)) == 3, led
     tell(
         request.config,
-        f"  upgraded in {seconds:.1f} s from {at} % to {reached} %, rolled back until {rolled_back} %, promoted after {time.monotonic() - began:.1f} s",
+        f"  {len(TENANTS)} relays rolled by an upgrade in {seconds[0]:.1f} s and by its rollback in {seconds[1]:.1f} s; the canary "
+        f"had {' %, '.join(map(str, weights))} % and was promoted after {time.monotonic() - began:.1f} s",
     )
-    previous_chart.stay(loaded)
-    weights = [one.weight for one in seen if one.phase == "Progressing"]
-    assert weights == sorted(weights), weights
-    assert {later - earlier for earlier, later in itertools.pairwise(weights)} <= {0, 10}, weights
-    assert {one.phase for one in seen} <= {"Stable", "Preflight", "Progressing", "Promoted"}, seen
-    made = [(one["reason"], one.get("canaryPercent")) for one in status()["history"]]
-    assert len(made) == len(set(made)), made
-    assert {reason for reason, _ in made} <= {"Started", "StepPassed", "Promoted"}, made
+    climbed_step_by_step(seen, status()["history"])

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 from tests.demo.commands import Cluster, DemoFailed, wait_until
-from tests.demo.stage import CHART, OPERATOR_NAMESPACE
-from tests.ecosystem.watching import WatchedStates
+from tests.demo.stage import CHART
+from tests.e2e import relay_rollouts, releases
 
 TENANTS = tuple(f"fleet-{number}" for number in range(8))
 AT_ONCE = 2
-RELEASE = ("relay-operator", "-n", OPERATOR_NAMESPACE)
 SMALL = {"requests": {"cpu": "10m", "memory": "48Mi"}}
 STARTS_SECONDS = 150.0
 
@@ -29,7 +28,7 @@ def tenant(name: str, **spec: Any) -> str:
 def upgrade(cluster: Cluster, tier: dict[str, Any]) -> None:
     """Changes the tier as a platform team does."""
     cluster.helm(
-        "upgrade", *RELEASE, str(CHART), "--reuse-values",
+        "upgrade", *releases.RELEASE, str(CHART), "--reuse-values",
         "--set", f"operator.rolloutsAtOnce={AT_ONCE}",
         "--set-json", f"tiers.fleet={json.dumps(tier)}",
         "--wait", "--timeout", "90s",
@@ -64,12 +63,9 @@ def settles(cluster: Cluster, what: str, type_: str = "RolledOut") -> None:
 
 def requests(cluster: Cluster) -> dict[str, str]:
     """Returns what the relays of each tenant request of CPU."""
-    found = cluster.get("deployments", "-A", "-l", "app.kubernetes.io/name=relay")["items"]
     return {
-        one["metadata"]["namespace"].removeprefix("relay-"): one["spec"]["template"]["spec"][
-            "containers"
-        ][0]["resources"]["requests"]["cpu"]
-        for one in found
+        name: relay_rollouts.container(one)["resources"]["requests"]["cpu"]
+        for name, one in relay_rollouts.deployments(cluster).items()
     }
 
 
@@ -81,7 +77,7 @@ def message(cluster: Cluster, name: str, type_: str) -> str:
 @pytest.fixture(scope="module")
 def fleet(staged: Cluster) -> Iterator[Cluster]:
     """Makes the tenants of one tier; takes them and the tier away at the end."""
-    revision = json.loads(staged.helm("history", *RELEASE, "-o", "json"))[-1]["revision"]
+    revision = releases.revision(staged)
     upgrade(staged, {"relay": {"resources": SMALL}})
     for name in TENANTS:
         staged.kubectl("apply", "-f", "-", stdin=tenant(name))
@@ -89,30 +85,7 @@ def fleet(staged: Cluster) -> Iterator[Cluster]:
     settles(staged, "the fleet's rollouts")
     yield staged
     staged.kubectl("delete", "tenants.relay-operator.dev", "-l", "e2e=fleet", "--wait=false")
-    staged.helm("rollback", *RELEASE[:1], str(revision), *RELEASE[1:], "--wait", "--timeout", "90s")
-
-
-def rolling(deployment: dict[str, Any]) -> bool:
-    """Returns whether a Deployment is on its way to another template, as kubectl rollout status reads it."""
-    status = deployment.get("status", {})
-    wanted, updated = int(deployment["spec"]["replicas"]), int(status.get("updatedReplicas", 0))
-    is_read = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
-    is_moved = status.get("replicas", 0) <= updated <= status.get("availableReplicas", 0)
-    return not (is_read and is_moved and updated >= wanted)
-
-
-def rolled_at_once(states: WatchedStates) -> tuple[int, set[str]]:
-    """Returns the most relays of the fleet that were on their way at one moment, and the tenants whose relay ever was."""
-    now: set[str] = set()
-    ever: set[str] = set()
-    most = 0
-    for body in states.bodies():
-        name = body["metadata"]["namespace"].removeprefix("relay-")
-        if name not in TENANTS:
-            continue
-        now = now | {name} if rolling(body) else now - {name}
-        most, ever = max(most, len(now)), ever | now
-    return most, ever
+    releases.roll_back(staged, revision)
 
 
 def test_a_change_that_works_and_its_rollback_move_a_few_relays_at_once(
@@ -123,12 +96,10 @@ def test_a_change_that_works_and_its_rollback_move_a_few_relays_at_once(
         upgrade(fleet, {"relay": {"resources": {"requests": requested}}})
 
     def undo() -> None:
-        fleet.helm("rollback", *RELEASE, "--wait", "--timeout", "90s")
+        releases.roll_back(fleet)
 
     def moved(how: Callable[[], None], cpu: str) -> tuple[int, set[str]]:
-        directory = tmp_path / cpu
-        directory.mkdir()
-        states = WatchedStates(fleet, directory, {"deployments": "/apis/apps/v1/deployments"})
+        states = relay_rollouts.watched(fleet, tmp_path / cpu)
         states.start()
         try:
             how()
@@ -142,7 +113,7 @@ def test_a_change_that_works_and_its_rollback_move_a_few_relays_at_once(
             settles(fleet, "the change")
         finally:
             states.stop()
-        return rolled_at_once(states)
+        return relay_rollouts.rolled_at_once(states, TENANTS)
 
     for how, cpu in ((change, "11m"), (undo, "10m")):
         most, ever = moved(how, cpu)
@@ -184,7 +155,7 @@ def test_a_tier_that_does_not_work_stops_after_a_few_and_one_command_undoes_it(
         seconds=STARTS_SECONDS,
         every=1.0,
     )
-    fleet.helm("rollback", *RELEASE, "--wait", "--timeout", "90s")
+    releases.roll_back(fleet)
     settles(fleet, "the undone change")
     settles(fleet, "everyone ready", "Ready")
     assert "900" not in requests(fleet).values()
