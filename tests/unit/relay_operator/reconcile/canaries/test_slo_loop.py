@@ -69,6 +69,30 @@ async def test_a_healthy_canary_climbs_step_by_step_to_its_promotion() -> None:
 
 
 @in_virtual_time
+async def test_a_climb_goes_on_by_its_steps_while_pods_and_operators_are_replaced() -> None:
+    stage, life, route = await a_canary()
+    for number in range(2, 9):
+        stage.pod(f"relay-{number}", ip=f"10.0.0.{number}")
+        await stage.settle(2)
+        stage.serve(route, 30)
+        await stage.settle(2)
+        stage.server.remove("Pod", f"relay-{number - 1}", namespace=SPACE)
+        if number % 2:
+            await life.end()
+            life = await stage.operator()
+        await stage.settle(2)
+        stage.serve(route, 30)
+        await stage.settle(7)
+    status = stage.status("RelayRoute", "chat", tenant="finance")
+    assert [(one["reason"], one["canaryPercent"]) for one in status["history"]] == [
+        ("Started", 25),
+        *(("StepPassed", percent) for percent in (50, 75, 100)),
+        ("Promoted", 100),
+    ]
+    await life.end()
+
+
+@in_virtual_time
 async def test_a_breach_reaches_the_relays_within_a_tick_whatever_the_workers_do() -> None:
     stage, life, route = await a_canary()
     # no reconcile of this route can end: its status cannot be written
