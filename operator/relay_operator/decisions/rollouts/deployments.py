@@ -41,10 +41,12 @@ class Rollout:
     """A Deployment as it was last seen.
 
     wanted are the pods that are asked for. is_done tells that all of them have been available with the newest template;
-    is_late that they were not in time. progress changes with every pod that comes up.
+    is_late that they were not in time. progress changes with every pod that comes up. generation counts the changes of what is
+    asked for.
     """
 
     uid: str
+    generation: int = 0
     note: Note = Note()
     cause: Cause = Cause.TENANT
     wanted: int = 1
@@ -91,9 +93,11 @@ def rollout_of(body: Body) -> Rollout:
         int(status.get(name) or 0) for name in ("replicas", "updatedReplicas", "availableReplicas")
     )
     reason = _progressing(status)
-    is_seen = int(status.get("observedGeneration") or 0) >= int(metadata.get("generation") or 0)
+    generation = int(metadata.get("generation") or 0)
+    is_seen = int(status.get("observedGeneration") or 0) >= generation
     return Rollout(
         uid=str(metadata.get("uid", "")),
+        generation=generation,
         note=note,
         cause=Cause.PLATFORM if by_platform else Cause.TENANT,
         wanted=int(spec.get("replicas", 1)),

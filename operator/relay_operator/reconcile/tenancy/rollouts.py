@@ -12,16 +12,19 @@ from relay_operator.cluster import live_fields
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.decisions.rollouts import changes, deployments, waves
 from relay_operator.decisions.rollouts.changes import Change, Finding, Patience, Unwritten
-from relay_operator.decisions.rollouts.deployments import Cause
+from relay_operator.decisions.rollouts.deployments import Cause, Rollout
 from relay_operator.decisions.rollouts.waves import Judgement, Member, Wave
 from relay_operator.manifests import workload
 from relay_operator.manifests.environment import Manifest, Platform
+from relay_operator.reconcile.fleet.shown_rollouts import ShownRollouts
 from relay_operator.reconcile.publishing.signed_notes import SignedNotes
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
 
 _GATHERING_SECONDS = 10.0
 """A look at every tenant takes less, but for one that cannot be looked at."""
+_LOOK_AGAIN_SECONDS = 1.0
+"""Until a watch that is behind has shown what was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Rollouts:
         self._notes = notes
         self._platform = platform
         self._clock = clock
+        self._shown = ShownRollouts(api=api, watched_state=watched_state, clock=clock)
         self._waiting: dict[str, Judgement] = {}
         self._held: dict[str, _Held] = {}
         self._begun: dict[str, str] = {}
@@ -64,12 +68,15 @@ class Rollouts:
 
     async def deployment(self, spec: Tenant) -> Manifest | None:
         """Returns the Deployment as it is to be now; None to leave it as it is."""
-        name, space = spec.metadata.name, names.tenant_namespace(spec.metadata.name)
+        name = spec.metadata.name
         template = workload.pod_template(spec, self._platform)
         wanted, own = deployments.identify(template), spec.origin.pods
-        rollout = self._watched_state.rollouts.get(space)
+        rollout, change = self._change(name, wanted, own)
+        if change is Change.PLATFORM and not self._shown.are_current:
+            if await self._shown.look():
+                self._queue.add_after(Key("Tenant", "", name), _LOOK_AGAIN_SECONDS)
+            rollout, change = self._change(name, wanted, own)
         self._note_judged(name)
-        change = changes.change_of(rollout, template=wanted, own=own)
         if rollout is None or change is not Change.PLATFORM:
             self._leave_line(name)
             if name in self._begun:
@@ -87,6 +94,11 @@ class Rollouts:
             self._wake_others(name)
             return self._given(spec, template, wanted, own, cause)
         return await self._kept(spec, template, wanted, own)
+
+    def _change(self, name: str, wanted: str, own: str) -> tuple[Rollout | None, Change]:
+        """Returns the Deployment as it was last shown, and whose change makes the wanted template another one than it has."""
+        rollout = self._watched_state.rollouts.get(names.tenant_namespace(name))
+        return rollout, changes.change_of(rollout, template=wanted, own=own)
 
     def _may_begin(self, name: str, wanted: str, judgement: Judgement) -> bool:
         if self._begun.get(name) == wanted:
@@ -117,10 +129,13 @@ class Rollouts:
         return waves.next_of(members, most=self._platform.rollouts_at_once)
 
     def _knows_all(self) -> bool:
-        """Tells whether every tenant was judged in this life, so that they begin in their order, whoever is looked at first.
+        """Tells whether every tenant was judged in this life, so that they begin in their order, whoever is looked at first; and by its
+        Deployment as it is.
 
         One that cannot be judged is waited for a moment alone.
         """
+        if not self._shown.are_current:
+            return False
         if self._unjudged and self._clock() - self._born >= _GATHERING_SECONDS:
             self._unjudged.clear()
         return not self._unjudged

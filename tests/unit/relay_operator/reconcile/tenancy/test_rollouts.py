@@ -16,6 +16,7 @@ from relay_operator import names
 from relay_operator.api.tiers import Tiers
 from relay_operator.cluster.api_server import error_of
 from relay_operator.names import Reason
+from relay_operator.reconcile.fleet.shown_rollouts import PATIENCE_SECONDS
 from relay_operator.reconcile.metrics.state_collector import StateCollector
 from relay_operator.reconcile.work_queue import Key
 
@@ -482,4 +483,48 @@ async def test_a_tenants_own_change_that_is_refused_is_not_told_as_rolled_out() 
         await stage.settle(30)
         play(stage)
     assert told(stage, "t0") == ("True", Reason.ROLLED_OUT)
+    await life.end()
+
+
+async def a_lagging_successor(newest: str) -> tuple[Stage, Life]:
+    """Returns an operator that has not been shown of which tenants its predecessor began to roll the relays last."""
+    stage, life = await a_fleet(most=2)
+    stage.platform = replace(stage.platform, relay_image=newest)
+    successor = stage.life()
+    await successor.stand_by()
+    life = await released(stage, life, "relay:2")
+    for tenant in ("t0", "t1"):
+        roll(stage, tenant)
+    await stage.settle(0.06)
+    successor.lagging.add("Deployment")
+    await stage.settle()
+    await life.end()
+    assert having(stage, "relay:2") == ["t0", "t1", "t2", "t3"]
+    return stage, successor
+
+
+@in_virtual_time
+@pytest.mark.parametrize("newest", ["relay:1", "relay:3"])
+async def test_what_a_former_leader_began_last_counts_before_a_watch_has_shown_it(
+    newest: str,
+) -> None:
+    stage, life = await a_lagging_successor(newest)
+    life.lead()
+    await stage.settle(60)
+    # none of those that work begins beside the two that are on their way
+    assert set(having(stage, "relay:2")) >= {"t0", "t1"}
+    life.lagging.clear()
+    for _ in range(6):
+        await stage.settle(10)
+        play(stage)
+    assert having(stage, newest) == list(TENANTS)
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_watch_that_shows_nothing_any_more_keeps_no_change_back_for_ever() -> None:
+    stage, life = await a_lagging_successor("relay:3")
+    life.lead()
+    await stage.settle(PATIENCE_SECONDS + 30)
+    assert set(having(stage, "relay:3")) >= {"t0", "t1"}
     await life.end()
