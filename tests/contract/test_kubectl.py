@@ -3,16 +3,32 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tests.cluster.session.clients import Client
 from tests.contract.test_custom_resources import API_VERSION, SIDE, URL
+from tests.ecosystem import kinds
 
-KINDS = ("tenant", "provider", "relayroute")
-OF_EACH_KIND = {
+KINDS = tuple(sorted(kind.lower() for kind in kinds.defined()))
+OF_EACH_KIND: dict[str, dict[str, Any]] = {
     "Tenant": {},
     "Provider": {"endpoint": URL},
     "RelayRoute": {"stable": SIDE},
+    "ToolServer": {"endpoint": {"url": "https://tools.example.com/mcp"}},
+    "PriceList": {
+        "currency": "USD",
+        "models": [
+            {"name": "gpt-4.1", "provider": "", "prices": [{"perMillionTokens": {"input": "2"}}]}
+        ],
+    },
+}
+SHORT = {
+    "rtenant": "tenant",
+    "rprovider": "provider",
+    "rroute": "relayroute",
+    "rtools": "toolserver",
+    "rprices": "pricelist",
 }
 
 
@@ -23,7 +39,8 @@ def one_of_each(kubectl: Client, crds: None, namespace: str) -> Iterator[str]:
         metadata = {"name": "seen"} | ({"namespace": namespace} if kind == "RelayRoute" else {})
         kubectl.apply({"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec})
     yield namespace
-    kubectl("delete", "tenant/seen", "provider/seen", "--wait=false")
+    of_cluster = [f"{kind}/seen" for kind in KINDS if kind != "relayroute"]
+    kubectl("delete", *of_cluster, "--wait=false")
 
 
 def test_one_command_lists_all_kinds_and_each_has_a_short_name(
@@ -32,7 +49,8 @@ def test_one_command_lists_all_kinds_and_each_has_a_short_name(
     group = "relay-operator.dev"
     listed = kubectl("get", "relay", "-A", "-o", "name").split()
     assert {f"{kind}.{group}/seen" for kind in KINDS} <= set(listed)
-    for short, kind in (("rtenant", "tenant"), ("rprovider", "provider"), ("rroute", "relayroute")):
+    assert sorted(SHORT.values()) == sorted(KINDS)
+    for short, kind in SHORT.items():
         found = kubectl("get", short, "seen", "-n", one_of_each, "-o", "name")
         assert found.strip() == f"{kind}.{group}/seen"
 
@@ -66,6 +84,7 @@ def test_a_condition_is_waited_for_and_a_change_is_watched(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_kubectl_explains_every_field(kubectl: Client, crds: None, kind: str) -> None:
+    assert set(OF_EACH_KIND) == set(kinds.defined())
     for part in ("spec", "status"):
         told = kubectl("explain", f"{kind}.{part}", "--recursive")
         assert "DESCRIPTION:" in told
