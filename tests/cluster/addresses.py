@@ -16,6 +16,8 @@ NODE_POD_CIDR = "10.244.0.0/24"
 SERVICE_CIDR = "10.96.0.0/16"
 API_SERVICE = "10.96.0.1"
 DNS_SERVICE = "10.96.0.10"
+DNS_DOMAIN = "cluster.local"
+"""Of a cluster whose configuration names no other."""
 FAKE_POD_CIDR = "10.200.0.0/16"
 FAKE_NODE_ADDRESS = "198.51.100.254"
 

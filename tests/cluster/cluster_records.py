@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.cluster import paths
+from tests.cluster import addresses, paths
 from tests.cluster.errors import ClusterError
 
 RECORD = "cluster.json"
@@ -31,7 +31,7 @@ class ClusterRecord:
     """A cluster as its state directory describes it.
 
     outer is the unshare process on the host, inner the first process of the namespaces (its id seen from the host);
-    both are None until they run. node_labels and feature_gates come from the cluster configuration.
+    both are None until they run. node_labels, feature_gates and dns_domain come from the cluster configuration.
     """
 
     name: str
@@ -42,6 +42,7 @@ class ClusterRecord:
     feature_gates: dict[str, bool] | None = None
     runtime_config: dict[str, str] | None = None
     audit_log: bool = False
+    dns_domain: str = addresses.DNS_DOMAIN
     outer: Process | None = None
     inner: Process | None = None
 

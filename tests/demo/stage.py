@@ -26,7 +26,9 @@ LEDGER_VALUES: Mapping[str, object] = {
     "ledger.outboxMebibytes": 16,
 }
 DRAIN_SECONDS = 20
-PROMETHEUS_URL = "http://prometheus.monitoring.svc.cluster.local:9090"
+DOMAIN = "cluster.local"
+"""DNS domain of the clusters that the manifests are for."""
+PROMETHEUS_URL = f"http://prometheus.monitoring.svc.{DOMAIN}:9090"
 
 
 def load_images(kind: Path, cluster: str) -> None:
@@ -106,7 +108,7 @@ def dns_server_cidrs(cluster: Cluster) -> tuple[str, ...]:
     return tuple(f"{address}/32" for address in addresses)
 
 
-def start_caller(cluster: Cluster) -> None:
+def start_caller(cluster: Cluster, *, domain: str = DOMAIN) -> None:
     """Starts the tenant's application, which calls the relay with the key that the operator generated."""
     secret = cluster.get("secret", "relay-api-keys", "-n", "relay-finance")
     key = base64.b64decode(secret["data"]["production"]).decode()
@@ -116,7 +118,8 @@ def start_caller(cluster: Cluster) -> None:
     cluster.kubectl(
         "delete", "pod", "caller", "-n", "web", "--ignore-not-found", "--grace-period=1"
     )
-    cluster.kubectl("apply", "-f", str(MANIFESTS / "caller.yaml"))
+    caller = (MANIFESTS / "caller.yaml").read_text().replace(DOMAIN, domain)
+    cluster.kubectl("apply", "-f", "-", stdin=caller)
 
 
 def clear(cluster: Cluster) -> None:

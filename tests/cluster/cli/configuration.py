@@ -15,10 +15,15 @@ from tests.cluster.lifecycle.clusters import Plan
 API_VERSION = "kind.x-k8s.io/v1alpha4"
 PROXY_MODES = ("nftables", "iptables")
 FIELDS = frozenset(
-    {"kind", "apiVersion", "name", "nodes", "networking", "featureGates", "runtimeConfig"}
+    {
+        *("kind", "apiVersion", "name", "nodes", "networking", "featureGates", "runtimeConfig"),
+        "kubeadmConfigPatches",
+    }
 )
 NODE_FIELDS = frozenset({"role", "labels"})
 NETWORKING_FIELDS = frozenset({"kubeProxyMode", "ipFamily"})
+PATCHED = "ClusterConfiguration"
+PATCH_FIELDS = frozenset({"kind", "apiVersion", "networking"})
 
 
 def plan(
@@ -48,10 +53,7 @@ def _read(config: str) -> str:
 
 def parse(text: str) -> dict[str, Any]:
     """Parses the configuration into fields of Plan, and name if it has one; raises ClusterError."""
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ClusterError(f"the cluster configuration is not YAML: {error}") from error
+    content = _loaded(text)
     if not isinstance(content, dict) or content.get("kind") != "Cluster":
         raise ClusterError("the cluster configuration must be of kind: Cluster")
     if content.get("apiVersion") != API_VERSION:
@@ -62,9 +64,33 @@ def parse(text: str) -> dict[str, Any]:
         "runtime_config": content.get("runtimeConfig") or {},
         **_networking(content.get("networking") or {}),
         **_nodes(content.get("nodes") or []),
+        **_patches(content.get("kubeadmConfigPatches") or []),
     }
     if content.get("name"):
         settings["name"] = content["name"]
+    return settings
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ClusterError(f"the cluster configuration is not YAML: {error}") from error
+
+
+def _patches(patches: list[str]) -> dict[str, Any]:
+    """Reads what kind hands on to kubeadm, which knows the cluster's DNS domain."""
+    settings: dict[str, Any] = {}
+    for patch in map(_loaded, patches):
+        if not isinstance(patch, dict) or patch.get("kind") != PATCHED:
+            raise ClusterError(
+                f"kubeadmConfigPatches: the embedded cluster reads those of {PATCHED} only"
+            )
+        _refuse_unknown(patch, PATCH_FIELDS, "kubeadmConfigPatches: ")
+        networking = patch.get("networking") or {}
+        _refuse_unknown(networking, frozenset({"dnsDomain"}), "kubeadmConfigPatches: networking.")
+        if networking:
+            settings["dns_domain"] = networking["dnsDomain"]
     return settings
 
 

@@ -37,12 +37,12 @@ class Leaf:
     hosts: tuple[str, ...] = ()
 
 
-def write_certificates(directory: Path, node_name: str, node_address: str) -> None:
+def write_certificates(directory: Path, node_name: str, node_address: str, dns_domain: str) -> None:
     """Writes every key and certificate of the cluster to directory, as NAME.key (mode 0600) and NAME.crt."""
     directory.mkdir(parents=True)
     authority = _new_authority(directory, "ca", "kubernetes")
     front_proxy = _new_authority(directory, "front-proxy-ca", "front-proxy-ca")
-    for leaf in _leaves(node_name, node_address):
+    for leaf in _leaves(node_name, node_address, dns_domain):
         _issue(directory, leaf, authority)
     _issue(directory, Leaf("front-proxy", "front-proxy-client"), front_proxy)
     signing_key = rsa.generate_private_key(65537, 2048)
@@ -54,13 +54,13 @@ def write_certificates(directory: Path, node_name: str, node_address: str) -> No
     )
 
 
-def _leaves(node_name: str, node_address: str) -> tuple[Leaf, ...]:
+def _leaves(node_name: str, node_address: str, dns_domain: str) -> tuple[Leaf, ...]:
     kubernetes = "kubernetes"
     api_names = (
         kubernetes,
         f"{kubernetes}.default",
         f"{kubernetes}.default.svc",
-        f"{kubernetes}.default.svc.cluster.local",
+        f"{kubernetes}.default.svc.{dns_domain}",
     )
     return (
         Leaf(

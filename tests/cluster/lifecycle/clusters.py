@@ -34,6 +34,7 @@ class Plan:
     feature_gates: dict[str, bool] = field(default_factory=dict)
     runtime_config: dict[str, str] = field(default_factory=dict)
     audit_log: bool = False
+    dns_domain: str = addresses.DNS_DOMAIN
 
 
 def create(plan: Plan, say: Say) -> ClusterRecord:
@@ -110,6 +111,7 @@ def _start(plan: Plan, programs: Path, say: Say) -> tuple[ClusterRecord, Namespa
             feature_gates=plan.feature_gates,
             runtime_config=plan.runtime_config,
             audit_log=plan.audit_log,
+            dns_domain=plan.dns_domain,
         )
         # removes empty cgroups of an earlier cluster; fails if they are in use by one of another state directory
         cgroups.remove(record.cgroup)
@@ -118,7 +120,7 @@ def _start(plan: Plan, programs: Path, say: Say) -> tuple[ClusterRecord, Namespa
             cluster_records.write(record)
             link = addresses.link(record.index)
             certificates.write_certificates(
-                record.directory / "pki", record.node_name, link.node_address
+                record.directory / "pki", record.node_name, link.node_address, record.dns_domain
             )
             configuration_files.write(record, snapshotter=doctor.snapshotter(paths.state_root()))
             cgroups.create(record.cgroup)

@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.cluster import paths
+from tests.cluster import addresses, paths
 from tests.cluster.cluster_records import ClusterRecord
 from tests.cluster.errors import ClusterError
 from tests.cluster.images import archive, catalogue, layers
@@ -48,7 +48,7 @@ def bring_up(
     wait("the node to register", api.node_is_registered)
     api.label_node()
     say("Installing cluster DNS")
-    _apply(record, paths.PACKAGE / "manifests" / "coredns.yaml")
+    _apply(record, "coredns.yaml", dns_manifest(record))
     wait("the default service account", api.has_default_account)
     say("Waiting for the node to be Ready")
     try:
@@ -97,11 +97,18 @@ def dns_image(programs: Path) -> archive.Image:
     )
 
 
-def _apply(record: ClusterRecord, manifest: Path) -> None:
+def dns_manifest(record: ClusterRecord) -> str:
+    """Returns the objects of cluster DNS, for the cluster's domain."""
+    text = (paths.PACKAGE / "manifests" / "coredns.yaml").read_text()
+    return text.replace(addresses.DNS_DOMAIN, record.dns_domain)
+
+
+def _apply(record: ClusterRecord, name: str, manifest: str) -> None:
     kubectl = Path(record.binaries) / "kubectl"
-    command = [str(kubectl), "apply", "--server-side", "--filename", str(manifest)]
+    command = [str(kubectl), "apply", "--server-side", "--filename", "-"]
     done = subprocess.run(
         namespaces.command(record, command),
+        input=manifest,
         env={
             **namespaces.environment(),
             "KUBECONFIG": str(record.directory / "admin.kubeconfig"),
@@ -111,4 +118,4 @@ def _apply(record: ClusterRecord, manifest: Path) -> None:
         check=False,
     )
     if done.returncode:
-        raise ClusterError(f"applying {manifest.name} failed: {done.stderr.strip()}")
+        raise ClusterError(f"applying {name} failed: {done.stderr.strip()}")

@@ -96,7 +96,7 @@ def _api_server(record: ClusterRecord) -> tuple[str, ...]:
         f"--advertise-address={_node_address(record)}",
         "--secure-port=6443",
         f"--service-cluster-ip-range={addresses.SERVICE_CIDR}",
-        "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+        f"--service-account-issuer=https://kubernetes.default.svc.{record.dns_domain}",
         f"--service-account-key-file={_certificate(record, 'sa.pub')}",
         f"--service-account-signing-key-file={_certificate(record, 'sa.key')}",
         f"--tls-cert-file={_certificate(record, 'apiserver.crt')}",

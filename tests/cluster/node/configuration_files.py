@@ -155,7 +155,7 @@ def kubelet(record: ClusterRecord) -> dict[str, Any]:
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
         "clusterDNS": [addresses.DNS_SERVICE],
-        "clusterDomain": "cluster.local",
+        "clusterDomain": record.dns_domain,
         "maxPods": 200,
         "serializeImagePulls": False,
         "kubeAPIQPS": 200,

@@ -26,6 +26,10 @@ def test_supported_settings_reach_the_plan(tmp_path: Path) -> None:
         "name: mine\nfeatureGates: {A: true}\nruntimeConfig: {api/beta: 'true'}\n"
         "networking: {kubeProxyMode: iptables}\n"
         "nodes: [{role: control-plane, labels: {zone: x}}]\n"
+        "kubeadmConfigPatches:\n"
+        "- |\n"
+        "  kind: ClusterConfiguration\n"
+        "  networking: {dnsDomain: k8s.example}\n"
     )
     assert plan_of(text, tmp_path) == Plan(
         name="mine",
@@ -33,6 +37,7 @@ def test_supported_settings_reach_the_plan(tmp_path: Path) -> None:
         node_labels={"zone": "x"},
         feature_gates={"A": True},
         runtime_config={"api/beta": "true"},
+        dns_domain="k8s.example",
     )
 
 
@@ -54,6 +59,20 @@ def test_a_name_on_the_command_line_overrides_that_of_the_file(tmp_path: Path) -
         (HEAD + "networking: {ipFamily: dual}", "IPv4 only"),
         (HEAD + "networking: {kubeProxyMode: ipvs}", "nftables, iptables"),
         (HEAD + "networking: {disableDefaultCNI: true}", "networking.disableDefaultCNI"),
+        (
+            HEAD + "kubeadmConfigPatches: ['kind: InitConfiguration']",
+            "of ClusterConfiguration only",
+        ),
+        (
+            HEAD + "kubeadmConfigPatches: ['{kind: ClusterConfiguration, etcd: {}}']",
+            "etcd is not supported",
+        ),
+        (
+            HEAD
+            + "kubeadmConfigPatches: ['{kind: ClusterConfiguration, networking: {podSubnet: 10.0.0.0/8}}']",
+            "networking.podSubnet is not supported",
+        ),
+        (HEAD + "kubeadmConfigPatches: ['{']", "not YAML"),
         ("{", "not YAML"),
     ],
 )

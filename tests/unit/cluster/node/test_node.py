@@ -8,6 +8,7 @@ from tests.cluster import addresses, paths
 from tests.cluster.cluster_records import ClusterRecord
 from tests.cluster.errors import ClusterError
 from tests.cluster.images.archive import complete_reference
+from tests.cluster.lifecycle import startup
 from tests.cluster.node import cgroups, configuration_files, policy_queue
 from tests.cluster.node.components import After, components
 from tests.cluster.node.supervisor import CRASH_LOOP_SECONDS, RESTART_SECONDS, restart_delay
@@ -20,6 +21,7 @@ RECORD = ClusterRecord(
     node_labels={"zone": "x"},
     feature_gates={"Gate": False},
     runtime_config={"api/beta": "true"},
+    dns_domain="k8s.example",
 )
 COMMANDS = {component.name: component.command for component in components(RECORD)}
 
@@ -52,6 +54,15 @@ def test_settings_of_the_configuration_reach_the_components() -> None:
     assert "--runtime-config=api/beta=true" in COMMANDS["kube-apiserver"]
     assert "--proxy-mode=iptables" in COMMANDS["kube-proxy"]
     assert "--node-labels=zone=x" in COMMANDS["kubelet"]
+
+
+def test_pods_kubelet_and_dns_have_one_domain() -> None:
+    assert configuration_files.kubelet(RECORD)["clusterDomain"] == "k8s.example"
+    issuer = "--service-account-issuer=https://kubernetes.default.svc.k8s.example"
+    assert issuer in COMMANDS["kube-apiserver"]
+    manifest = startup.dns_manifest(RECORD)
+    assert "kubernetes k8s.example in-addr.arpa ip6.arpa {" in manifest
+    assert addresses.DNS_DOMAIN not in manifest
 
 
 def test_each_node_has_its_own_cgroup_root() -> None:
