@@ -76,6 +76,22 @@ def test_the_symptoms_have_every_code_that_somebody_of_the_platform_can_act_on()
     assert acted_on - named == set()
 
 
+def test_no_symptom_stands_twice() -> None:
+    text = (ROOT / "docs/troubleshooting.md").read_text()
+    symptoms = re.findall(r"^\| (.+?) \| ", text, re.MULTILINE)
+    assert len(symptoms) > 60
+    heads = {
+        "status, code",
+        "reason",
+        "the log says",
+        "condition, reason",
+        "you see",
+        "it says",
+        "message has",
+    }
+    assert {one for one in symptoms if symptoms.count(one) > 1} <= heads
+
+
 @pytest.mark.parametrize("page", GUIDES)
 def test_every_field_in_a_guide_exists(page: str) -> None:
     text = (ROOT / page).read_text()
