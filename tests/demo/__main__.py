@@ -51,6 +51,10 @@ class Demonstration:
             signal.signal(one, signal.default_int_handler)
         try:
             last = self._show().line()
+            if keep:
+                # what there is to try needs traffic
+                stage.start_caller(self._cluster)
+                say(self._console, "the tenant's application goes on: 80 calls per second")
         except (DemoFailed, ClusterError, subprocess.TimeoutExpired, AssertionError) as error:
             say(self._console, f"demo: failed\n{error}")
             code = 1
@@ -74,6 +78,7 @@ class Demonstration:
         """Deletes the cluster and its files; a further Ctrl-C does not keep it from that."""
         before = {one: signal.signal(one, signal.SIG_IGN) for one in _ENDING}
         try:
+            say(self._console, f"removing the cluster {CLUSTER}, up to half a minute")
             self._kind("delete", "cluster", "--name", CLUSTER)
         except DemoFailed as error:
             say(self._console, f"demo: failed: the cluster is not removed\n{error}")

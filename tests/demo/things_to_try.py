@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.demo.commands import Cluster
 
 _PATCH = "kubectl -n relay-finance patch relayroute chat --type=merge -p"
+_WAIT = "kubectl -n relay-finance wait relayroute chat --for=jsonpath"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,15 @@ def things() -> Sequence[Thing]:
             ),
         ),
         Thing(
-            "take all traffic from the canary at once, and give it half again",
+            "take all traffic from the canary at once, and try it again without waiting for its cool-down",
             (
                 f'{_PATCH} \'{{"spec":{{"canary":{{"percent":0}}}}}}\'',
-                "kubectl -n relay-finance wait relayroute chat --for=jsonpath='{.status.weights.canaryPercent}'=0 --timeout=30s",
+                f"{_WAIT}='{{.status.weights.canaryPercent}}'=0 --timeout=30s",
                 f'{_PATCH} \'{{"spec":{{"canary":{{"percent":50}}}}}}\'',
+                f"{_WAIT}='{{.status.canaryFingerprint}}' --timeout=30s",
+                'kubectl -n relay-finance annotate --overwrite relayroute chat relay-operator.dev/retry="$('
+                "kubectl -n relay-finance get relayroute chat -o jsonpath='{.status.canaryFingerprint}/{.status.run}')/force\"",
+                f"{_WAIT}='{{.status.weights.canaryPercent}}'=25 --timeout=60s",
             ),
         ),
     )

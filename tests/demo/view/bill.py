@@ -68,7 +68,7 @@ class Bill:
         if not used:
             return "nothing was used"
         reported = self.attempts_by_source.get("provider", 0)
-        told = f"{_percent(reported, used)} of {used:,} attempts were counted by their provider"
+        told = f"of {used:,} attempts that used tokens, providers counted {_percent(reported, used)} themselves"
         others = [
             f"{count:,} {source}"
             for source, count in self.attempts_by_source.items()

@@ -106,7 +106,10 @@ def test_the_total_is_that_of_the_ledger() -> None:
 
 
 def test_what_used_nothing_is_in_no_share_and_a_share_that_is_not_all_is_not_shown_as_all() -> None:
-    assert bill().evidence == "99.9 % of 4,900 attempts were counted by their provider; 2 partial"
+    assert (
+        bill().evidence
+        == "of 4,900 attempts that used tokens, providers counted 99.9 % themselves; 2 partial"
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,7 +137,7 @@ def test_without_a_terminal_it_is_lines_of_text() -> None:
         "  gpt-4.1       legacy     2,990     30,000      24,000              0.252             0.30",
         "  gpt-4.1-2025  holysheep  2,000     20,000      16,000              0.104   0.200000000001",
         "  total                    4,990     50,000      40,000              0.356   0.500000000001",
-        "  99.9 % of 4,900 attempts were counted by their provider; 2 partial",
+        "  of 4,900 attempts that used tokens, providers counted 99.9 % themselves; 2 partial",
         "  4,898 attempts cost 0.356 USD, and would have cost 0.42 USD at legacy: 0.064 USD saved by the migration",
     ]
 
@@ -150,7 +153,7 @@ def test_a_terminal_gets_all_of_it_at_every_usual_width(width: int) -> None:
         "holysheep",
         "30,000",
         "4,990",
-        "99.9 % of 4,900 attempts",
+        "of 4,900 attempts that used tokens, providers counted 99.9 %",
         "0.064 USD saved by the migration",
     ):
         assert wanted in text
