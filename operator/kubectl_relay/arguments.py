@@ -4,16 +4,16 @@ import argparse
 from typing import Final
 
 COMMANDS: Final = {
-    "status": "the story of a tenant and its routes on one screen; of all tenants in a list",
-    "why": "what moved a route, and on which evidence",
-    "plan": "the next steps of a route, and when they come at the earliest",
-    "approve": "let the canary's present step pass (progression.approval: Manual)",
-    "retry": "try a rolled-back canary again, or let a frozen one go on",
-    "pause": "keep the canary's weight from rising (spec.paused: true)",
+    "status": "show a tenant and its routes on one screen; without a name, list all tenants",
+    "why": "show what moved a route, and on what evidence",
+    "plan": "show the next steps of a route, and the earliest time of each",
+    "approve": "approve the current step of a canary (progression.approval: Manual)",
+    "retry": "try a rolled-back canary again, or resume a frozen one",
+    "pause": "stop the canary's weight from rising (spec.paused: true)",
     "resume": "end a pause (spec.paused: false)",
     "back": "return all traffic to stable at once (spec.canary.percent: 0)",
-    "keys": "how a tenant is called: its address, its keys by name, who may call",
-    "probe": "what was measured of a tenant, and a call through its relay",
+    "keys": "show how to call a tenant: its address, the names of its keys, who may call",
+    "probe": "check a tenant: what the operator measured, and a call through its relay",
 }
 TENANT_COMMANDS: Final = frozenset({"status", "keys", "probe"})
 WRITING_COMMANDS: Final = frozenset({"approve", "retry", "pause", "resume", "back"})
@@ -21,8 +21,8 @@ FORWARDED: Final = ("context", "kubeconfig", "cluster", "user", "as", "request-t
 """Options of kubectl that are handed on to it as they are."""
 
 _DESCRIPTION = """\
-Shows tenants of the relay-operator and their routes as their status tells, and writes the annotations and fields by which a
-person decides. It asks kubectl for everything, so it has your kubeconfig's context and your rights.
+Shows tenants and routes of Relay Operator from their status, and writes the annotations and fields that decide about canaries.
+It runs kubectl for everything, so it uses the context of your kubeconfig and has your rights.
 """
 
 
@@ -39,7 +39,7 @@ def parser(version: str) -> argparse.ArgumentParser:
             one.add_argument("target", nargs="?", default="", metavar="TENANT")
         else:
             one.add_argument("target", metavar="ROUTE", help="ROUTE or TENANT/ROUTE")
-            one.add_argument("-t", "--tenant", default="", help="the tenant whose route it is")
+            one.add_argument("-t", "--tenant", default="", help="the tenant of the route")
         _own_options(one, name)
         _shared_options(one)
     return top
@@ -56,14 +56,16 @@ def _own_options(one: argparse.ArgumentParser, name: str) -> None:
     if name == "retry":
         one.add_argument("--force", action="store_true", help="do not wait until coolDown is over")
     if name in WRITING_COMMANDS:
-        one.add_argument("--dry-run", action="store_true", help="have it checked, write nothing")
+        one.add_argument(
+            "--dry-run", action="store_true", help="only check the change, write nothing"
+        )
     if name == "keys":
-        one.add_argument("--show", default="", metavar="KEY", help="print this key and no more")
+        one.add_argument("--show", default="", metavar="KEY", help="print only this key")
     if name == "probe":
         one.add_argument(
             "--model",
             default="",
-            help="also send a chat of one token for this model, which is billed",
+            help="also send a chat call of one token for this model, which is billed",
         )
 
 
@@ -71,5 +73,5 @@ def _shared_options(one: argparse.ArgumentParser) -> None:
     one.add_argument("-n", "--namespace", default="", help="the tenant's namespace")
     one.add_argument("-o", "--output", choices=("text", "json"), default="text")
     for name in FORWARDED:
-        one.add_argument(f"--{name}", default="", help="as of kubectl")
-    one.add_argument("--as-group", action="append", default=[], help="as of kubectl")
+        one.add_argument(f"--{name}", default="", help="as for kubectl")
+    one.add_argument("--as-group", action="append", default=[], help="as for kubectl")

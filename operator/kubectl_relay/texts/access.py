@@ -26,6 +26,6 @@ def keys(view: KeysView, screen: Screen) -> Iterator[str]:
         yield f'export OPENAI_API_KEY="$({view.read_by})"'
         if view.endpoint:
             yield f"export OPENAI_BASE_URL={view.endpoint}"
-            yield "# the OpenAI SDKs read both; at once, from a pod of a caller:"
+            yield "# the OpenAI SDKs read both variables; to try them, in a pod that may call:"
             yield 'curl "$OPENAI_BASE_URL/models" -H "Authorization: Bearer $OPENAI_API_KEY"'
     yield from told_notes(view.notes, screen)

@@ -13,6 +13,6 @@ def change(view: ChangeView, screen: Screen, *, dry_run: bool) -> Iterator[str]:
     if view.is_needed:
         done = "would be written (dry run)" if dry_run else "written"
         yield from screen.wrapped(json.dumps(view.patch), label=f"{done}: ")
-        yield from screen.wrapped("the same in Git has the same effect")
+        yield from screen.wrapped("the same change in Git has the same effect")
     for note in view.notes:
         yield from screen.wrapped(note)

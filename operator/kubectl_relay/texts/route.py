@@ -63,7 +63,7 @@ def told_moves(moves: Iterable[MoveView], screen: Screen, *, named: bool) -> Ite
     """Writes decisions, oldest first; named with the route of each."""
     for move in moves:
         route = f"{move.route}: " if named else ""
-        proof = " [on numbers alone]" if move.certified is False else ""
+        proof = " [not certified]" if move.certified is False else ""
         told = f"{route}{move.reason}, canary {move.canary_percent} %{proof}: {move.message}"
         yield from screen.wrapped(told, label=f"{screen.ago(move.at)}  ")
 

@@ -62,10 +62,10 @@ def told_notes(notes: tuple[str, ...], screen: Screen) -> Iterator[str]:
 
 
 def key_line(key: KeyView, screen: Screen) -> str:
-    """Says of a key since when it is the current one, and what comes."""
+    """Says when a key became the current one, and what comes."""
     facts = [f"priority {key.priority}"] if key.priority and key.priority != "normal" else []
     if key.since:
-        facts.append(f"since {screen.ago(key.since)}")
+        facts.append(f"set {screen.ago(key.since)}")
     if key.rotates_at:
         facts.append(f"rotated {screen.ago(key.rotates_at)}")
     if key.previous_until:
@@ -95,7 +95,7 @@ def _facts(tenant: TenantView, screen: Screen) -> Iterator[tuple[str, str]]:
         yield "endpoint", tenant.endpoint
     if tenant.relay:
         generation = (
-            f"configuration {tenant.config_generation} in force in {tenant.pods_acknowledged}"
+            f"configuration {tenant.config_generation} in force in {tenant.pods_acknowledged} pods"
         )
         tier = f", tier {tenant.tier}" if tenant.tier else ""
         yield "relay", f"{tenant.relay} pods ready, {generation}{tier}"

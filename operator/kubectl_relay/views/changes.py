@@ -84,7 +84,7 @@ def resume(body: Object) -> ChangeView:
     _with_canary(body)
     paused = raw.part(body, "spec").get("paused") is True
     patch = {"spec": {"paused": False}} if paused else {}
-    return _change(body, "goes on" if paused else "is not paused", patch, [])
+    return _change(body, "is resumed" if paused else "is not paused", patch, [])
 
 
 def back(body: Object) -> ChangeView:

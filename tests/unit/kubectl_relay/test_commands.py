@@ -177,7 +177,7 @@ def test_a_change_is_written_as_gitops_would(machine: Machine, capsys: Capture) 
     assert written[:4] == ["relayroutes.relay-operator.dev", "chat", "-n", "relay-finance"]
     assert machine.options[:2] == ["--context=prod", "--as=ann"]
     assert value in told
-    assert "the same in Git" in told
+    assert "the same change in Git" in told
 
 
 def test_a_dry_run_says_so_to_the_api_server(machine: Machine, capsys: Capture) -> None:

@@ -162,8 +162,8 @@ def _grounds(look: Look) -> str:
     if look.verdict.certified:
         return f"{look.verdict.message}; that proves that the canary keeps to every limit"
     return (
-        f"{look.verdict.message}; no limit is broken, but that the canary keeps to them is not "
-        "proven by so few (certified: false)"
+        f"{look.verdict.message}; no limit is broken, but so few requests do not prove "
+        "that the canary keeps to every limit (certified: false)"
     )
 
 
@@ -175,7 +175,7 @@ def _await_evidence(state: State, look: Look, plan: Plan) -> Decision:
     if look.verdict.outcome is Outcome.HEALTHY:
         missing = (
             f"the next step needs {plan.min_requests} canary requests on this one, "
-            f"and comes not before {earliest}{_longer(look)}"
+            f"and does not come before {earliest}{_longer(look)}"
         )
     weight = min(state.weight_percent + plan.step_percent, plan.percent)
     following = f"{weight} %" if state.weight_percent < plan.percent else "all traffic confirmed"

@@ -48,8 +48,8 @@ def is_to_be_retried(state: State, plan: Plan, now: float) -> bool:
 def stay_back(state: State, plan: Plan) -> Decision:
     cooled = state.step_started_at + plan.cool_down_seconds
     message = (
-        f"{state.cause}; to try this canary again, not before {to_text(cooled)}, annotate the route with "
-        f"{ANNOTATION_RETRY}={state.run_token} (or {state.run_token}{FORCE}, at once)"
+        f"{state.cause}; to try this canary again from {to_text(cooled)} on, annotate the route with "
+        f"{ANNOTATION_RETRY}={state.run_token} (to try it at once: {state.run_token}{FORCE})"
     )
     if plan.held and plan.retry in (state.run_token, state.run_token + FORCE):
         message = f"{state.cause}; the retry that the annotation asks for waits: {plan.held}"

@@ -142,11 +142,11 @@ def _unverified(pod: PodSight) -> Finding:
 def _probed(pods: Sequence[PodSight]) -> Finding:
     refused = _kinds(pods, refused=True)
     open_questions = _kinds(pods, refused=False) - refused
-    message = f"relay pods are refused by {_listed(_named(refused))}"
+    message = f"relay pods cannot connect to {_listed(_named(refused))}"
     if any(pod.from_outside is not None for pod in pods):
-        message += ", and the operator by their traffic port"
+        message += ", nor the operator to their traffic port"
     if open_questions:
-        message += f"; the operator does not reach {_listed(_named(open_questions), word='or')}, so nothing is proven there"
+        message += f"; the operator cannot connect to {_listed(_named(open_questions), word='or')} itself, so nothing is proven for that"
     return Finding(holds=True, reason=Reason.PROBED, message=message)
 
 

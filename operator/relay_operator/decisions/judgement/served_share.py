@@ -54,7 +54,7 @@ class ServedShare:
         total = self.canary + self.stable
         return (
             f"the canary serves {percent(self.canary, total)} % of the calls ({100 * low:.3g} to {100 * high:.3g} %), "
-            f"asked are {self.asked_percent} %; look for an open breaker, calls that fall back, a provider that says when to come back (429, 503), or few large sessions"
+            f"and the route asks for {self.asked_percent} %; look for an open breaker, calls that fall back, a provider that says when to come back (429, 503), or few large sessions"
         )
 
     def row(self) -> MetricRow | None:
@@ -71,7 +71,7 @@ class ServedShare:
             evidence=f"{100 * low:.3g} to {100 * high:.3g} %",
             certified=False,
             message=self.finding
-            or f"the canary serves {percent(self.canary, total)} % of the calls, asked are {self.asked_percent} %",
+            or f"the canary serves {percent(self.canary, total)} % of the calls, and the route asks for {self.asked_percent} %",
         )
 
     def _interval(self) -> tuple[float, float]:

@@ -92,12 +92,12 @@ def with_stream(found: Health, stream: ProviderProbe | None, *, model: str) -> H
 
 def _of_answer(probe: ProviderProbe) -> Health:
     if not probe.not_listed:
-        message = "it shows its list of models to relays, and those of spec.models are in it"
+        message = "it lists its models to relays, and the list has all of spec.models"
         return Health("True", Reason.ANSWERS, message)
     return Health(
         "False",
         Reason.MODEL_NOT_LISTED,
-        f"it shows its list of models to relays, and {', '.join(probe.not_listed)} of spec.models is not in it; correct "
+        f"it lists its models to relays, and the list lacks {', '.join(probe.not_listed)} of spec.models; correct "
         "upstreamName, unless the provider serves more than it lists",
     )
 

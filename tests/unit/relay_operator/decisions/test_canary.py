@@ -218,7 +218,7 @@ def test_messages_name_the_target_and_what_the_next_step_needs() -> None:
     waiting = next_state(started.state, HEALTHY, plan=CLIMB, step_requests=0, now=1001.0)
     assert waiting.message == (
         "at 25 %: the next step needs 50 canary requests on this one, "
-        "and comes not before 1970-01-01T00:17:40Z"
+        "and does not come before 1970-01-01T00:17:40Z"
     )
     plan = replace(CLIMB, percent=40)
     reached = next_state(climbing(40), HEALTHY, plan=plan, step_requests=0, now=1001.0)
@@ -372,7 +372,7 @@ def test_a_rolled_back_canary_is_tried_again_by_hand_once_it_has_cooled_down() -
     plan = replace(CLIMB, cool_down_seconds=600)
     back = rolled_back(plan)
     told = next_state(back, HEALTHY, plan=plan, now=2001.0)
-    assert f"not before 1970-01-01T00:43:20Z, annotate the route with {RETRY}={CANARY}/1" in (
+    assert f"from 1970-01-01T00:43:20Z on, annotate the route with {RETRY}={CANARY}/1" in (
         told.message
     )
     asked = replace(plan, retry=f"{CANARY}/1")

@@ -108,6 +108,6 @@ def test_the_message_of_a_proof_says_what_is_left_unproven() -> None:
     nothing_there = sight(TargetKind.METADATA, seconds=None)
     found = judge([with_targets(DECOY, API_SERVER, nothing_there)], namespace="relay-finance")
     assert found.message == (
-        "relay pods are refused by the operator's decoy and the API server, and the operator by their traffic port; "
-        "the operator does not reach a metadata address, so nothing is proven there"
+        "relay pods cannot connect to the operator's decoy and the API server, nor the operator to their traffic port; "
+        "the operator cannot connect to a metadata address itself, so nothing is proven for that"
     )

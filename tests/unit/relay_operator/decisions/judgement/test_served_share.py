@@ -19,7 +19,7 @@ def test_a_lasting_deviation_is_told_with_its_interval(canary: float, stable: fl
     found = served(25, canary, stable)
     assert found.deviates
     assert f"the canary serves {canary:g}" in found.finding
-    assert "asked are 25 %" in found.finding
+    assert "the route asks for 25 %" in found.finding
     row = found.row()
     assert row is not None
     assert (row.name, row.limit, row.message) == ("Share", "25 % asked", found.finding)
