@@ -304,6 +304,25 @@ def test_chart_operator_and_ledger_agree() -> None:
     assert read_keys(key).operator_token()
 
 
+@pytest.mark.parametrize(
+    ("values", "host"),
+    [
+        (("network.clusterDomain=k8s.example",), f"{NAME}.relay-system.svc"),
+        # such servers are asked without a search list
+        (("dns.nameservers={10.0.0.2}",), f"{NAME}.relay-system.svc.cluster.local"),
+        (
+            ("dns.nameservers={10.0.0.2}", "network.clusterDomain=k8s.example"),
+            f"{NAME}.relay-system.svc.k8s.example",
+        ),
+    ],
+)
+def test_relays_find_it_by_a_name_that_their_dns_servers_can_know(
+    values: tuple[str, ...], host: str
+) -> None:
+    environment = operator_environment("ledger.enabled=true", *values)
+    assert environment["OPERATOR_LEDGER_URL"] == f"http://{host}:{INGEST_PORT}"
+
+
 def test_keys_of_the_platforms_own_are_used_as_they_are() -> None:
     made = objects(
         "ledger.enabled=true", "ledger.keys.secretName=mine", "ledger.keys.secretKey=hmac"

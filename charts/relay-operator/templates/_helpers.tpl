@@ -141,6 +141,10 @@ take the operator of the other one for a stranger.
 {{- kindIs "string" .Values.dns.podSelector | ternary .Values.dns.podSelector $usual }}
 {{- end }}
 
+{{- define "relay-operator.clusterDomain" -}}
+{{ (.Values.network | default dict).clusterDomain | default "cluster.local" }}
+{{- end }}
+
 {{/* PriorityClass of the operator's pods: the platform's, else one of the release's name; nothing for the cluster's default. */}}
 {{- define "relay-operator.priorityClass" -}}
 {{- if .Values.operator.priorityClassName }}
