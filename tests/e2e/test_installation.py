@@ -5,7 +5,6 @@ resource definitions are brought up to date, and the operator can go and come ba
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,25 +13,19 @@ from typing import Any
 import pytest
 from tests.demo import stage
 from tests.demo.commands import Cluster, DemoFailed, wait_until
-from tests.e2e import leaders
+from tests.e2e import leaders, notes
+from tests.e2e.notes import RELEASE
 from tests.e2e.test_continuity import RELAYS, climbing, loaded, losses, relay_pods
 from tests.e2e.test_tenancy import apply
 
 __all__ = ["loaded"]
 
 SPACE = stage.OPERATOR_NAMESPACE
-RELEASE = ("relay-operator", "--namespace", SPACE)
 DEFINITION = ("crd", "providers.relay-operator.dev")
 SOURCES = stage.ROOT / "operator"
 LEFT = "left-behind"
 BESIDE = ("helm-test", "-crds", "-trial")
 """Parts of the names of what a hook makes and removes."""
-
-
-def commands(notes: str) -> list[list[str]]:
-    """Returns the commands that the notes have on lines of their own."""
-    lines = [line.strip() for line in notes.splitlines() if line.startswith("  ")]
-    return [shlex.split(line) for line in lines if line.startswith(("kubectl ", "helm "))]
 
 
 def left_by_hooks(cluster: Cluster) -> list[str]:
@@ -46,7 +39,7 @@ def left_by_hooks(cluster: Cluster) -> list[str]:
 def test_the_commands_of_the_notes_work_as_pasted_and_the_test_leaves_nothing(
     staged: Cluster,
 ) -> None:
-    pasted = commands(staged.helm("get", "notes", *RELEASE))
+    pasted = notes.commands(notes.of(staged))
     assert [one[:2] for one in pasted] == [
         ["kubectl", "-n"],
         ["helm", "test"],

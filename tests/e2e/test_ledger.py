@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.demo import billing, ledger_volume, stage
 from tests.demo.commands import Cluster, wait_until
-from tests.e2e import boards
+from tests.e2e import boards, notes
 from tests.e2e.test_tenancy import _CONNECT, apply, becomes
 
 LEDGER = billing.LEDGER
@@ -110,6 +110,16 @@ def test_prices_are_in_force_within_seconds_and_what_lacks_one_is_told(ledger: C
     assert "dry run, nothing is booked" in ask(ledger, *command)
     assert "booked" in ask(ledger, *command, "--commit")
     becomes(ledger, "pricelist", "standard", "PricesInForce", "InForce", seconds=90)
+
+
+def test_what_the_notes_say_of_a_ledger_works_as_pasted(ledger: Cluster) -> None:
+    report, lists = [
+        line
+        for line in notes.lines(notes.of(ledger))
+        if "relay-ledger" in line or "pricelists" in line
+    ]
+    assert notes.pasted(ledger, report).startswith("tenant,")
+    assert "standard" in notes.pasted(ledger, lists)
 
 
 def test_a_relay_has_its_token_and_reaches_the_ledgers_one_port(ledger: Cluster) -> None:
