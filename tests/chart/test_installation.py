@@ -11,6 +11,7 @@ import pytest
 import yaml
 from tests.chart.exported import LEDGER, OPERATOR, RELAY, exported
 from tests.cluster.session import provider
+from tests.unit.repository.test_documents import ledger_job, scrape_jobs
 
 from relay_operator import names
 from relay_operator.commands import command_line, crds, trial
@@ -109,6 +110,20 @@ def test_the_notes_name_what_the_release_has(ledger: str) -> None:
     assert set(re.findall(r"\bdeploy(?:ment)?/(\S+)", text)) == has["Deployment"]
     [line] = re.findall(r"^PodMonitors (.+) tell", text, re.MULTILINE)
     assert set(re.split(", | and ", line)) == has["PodMonitor"]
+
+
+def test_the_notes_name_every_address_of_the_scrape_jobs() -> None:
+    """The page has those of the usual release, and says that the notes have those of another one."""
+    text = notes("ledger.enabled=true", name="my.release")
+    jobs = [*scrape_jobs().values(), ledger_job()]
+    found = re.findall(r"[\w.-]+relay-system\.svc[\w:/]*", json.dumps(jobs))
+    assert len(found) == 4
+    named = text.split()
+    assert [
+        one
+        for one in (address.replace("relay-operator", "my-release", 1) for address in found)
+        if not any(word.removeprefix("http://").startswith(one) for word in named)
+    ] == []
 
 
 def environment_of(objects: list[Object], name: str) -> Object:
