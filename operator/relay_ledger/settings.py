@@ -39,7 +39,9 @@ class ReportSource(BaseModel):
 class Settings(BaseSettings):
     """Read once from RELAY_LEDGER_*."""
 
-    model_config = SettingsConfigDict(env_prefix="RELAY_LEDGER_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="RELAY_LEDGER_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
 
     database: SecretStr
     """`sqlite:////path/ledger.db`, or `postgresql://user:password@host/name`."""

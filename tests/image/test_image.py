@@ -9,6 +9,7 @@ import stat
 import subprocess
 import tarfile
 import threading
+import tomllib
 from collections.abc import Iterator
 from importlib.metadata import distributions
 from pathlib import Path
@@ -25,7 +26,12 @@ from relay_operator import names
 
 MOST_BYTES = 235 * 10**6
 """Uncompressed, all layers: 230 MB are there, 50 of them the ledger's libraries."""
-LAUNCHERS = ("relay", "relay-ledger", "relay-operator")
+LAUNCHERS = {
+    "relay": "RELAY_TENANT_UID (required)",
+    "relay-ledger": "RELAY_LEDGER_DATABASE (required)",
+    "relay-operator": "OPERATOR_NAMESPACE=",
+}
+"""The programs, each with a setting that its help names."""
 _LONGEST_SECONDS = 600
 """Of a command that takes three, since these tests run on what others leave idle of the processors."""
 
@@ -73,15 +79,21 @@ def test_it_tells_its_version_and_its_settings(root: Path, program: str) -> None
     said = inside(root, program, "--help")
     assert said.returncode == 0
     assert said.stdout.startswith(f"usage: {program}")
+    assert f"\n  {LAUNCHERS[program]}" in said.stdout
 
 
 def test_what_keeps_it_from_starting_is_said_in_one_line(root: Path) -> None:
     operator, relay = inside(root, "relay-operator"), inside(root, "relay")
+    ledger = inside(root, "relay-ledger", "serve")
     assert operator.returncode == 1
     assert "no API server is known" in operator.stderr
     assert "Traceback" not in operator.stderr
     assert relay.returncode == 2
     assert "RELAY_TENANT_UID: Field required" in relay.stderr
+    assert (ledger.returncode, ledger.stderr) == (
+        2,
+        "relay-ledger: RELAY_LEDGER_DATABASE: Field required\n",
+    )
 
 
 def test_it_runs_as_nobody_in_particular_and_holds_no_tools(
@@ -127,13 +139,18 @@ def test_what_is_installed_is_whole_and_fits_together(root: Path) -> None:
 
 
 def test_whatever_a_process_imports_is_there(root: Path) -> None:
-    """Imports every module of both processes, and says with what the Kubernetes client names and loads on demand."""
+    """Imports every module of all processes, and says with what the Kubernetes client names and loads on demand."""
+    project = tomllib.loads((paths.REPOSITORY / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    packages = [Path(one).name for one in wheel["packages"]]
+    assert len(packages) == 4
     script = (
         "import importlib, pkgutil, sys\n"
-        "for name in ('relay', 'relay_contract', 'relay_operator'):\n"
+        f"for name in {packages}:\n"
         "    package = importlib.import_module(name)\n"
         "    for one in pkgutil.walk_packages(package.__path__, f'{name}.'):\n"
-        "        if not one.name.endswith('.__main__'):\n"
+        # alembic alone runs its own
+        "        if not one.name.endswith(('.__main__', '.migrations.env')):\n"
         "            importlib.import_module(one.name)\n"
         "print(len(sys.modules))\n"
         "print(*(name for name in sys.modules if name.startswith('kubernetes.')\n"
@@ -144,6 +161,15 @@ def test_whatever_a_process_imports_is_there(root: Path) -> None:
     loaded, generated = done.stdout.splitlines()
     assert int(loaded) > 500
     assert generated == ""
+
+
+def test_the_ledger_makes_its_tables_and_answers_from_them(root: Path) -> None:
+    """Shows that the image has the libraries of the ledger: its tables are made by migrations that it carries."""
+    database = {"RELAY_LEDGER_DATABASE": "sqlite:////tmp/ledger.db"}
+    done = inside(root, "relay-ledger", "report", "--month", "2026-10", **database)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("tenant,")
+    assert (root / "tmp" / "ledger.db").stat().st_size > 0
 
 
 class _Tenants(http.server.BaseHTTPRequestHandler):

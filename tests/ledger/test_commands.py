@@ -1,5 +1,6 @@
 """What a person runs: prices from the public list into force, corrections, the audit, and what is said of mistakes."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,25 @@ from tests.ledger.shell import Shell
 from tests.unit.relay_contract.billing.records import NOON, closed
 
 from relay_ledger.periods.contracts import Terms
+from relay_ledger.settings import Settings
 from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.tables import SUMS
+
+
+def test_the_help_names_every_setting_with_its_default_and_effect(shell: Shell) -> None:
+    code, said, _ = shell.run("nowhere", "--help")
+    assert code == 0
+    for name, field in Settings.model_fields.items():
+        default = " (required)" if field.is_required() else f"={field.default or ''}"
+        [effect] = re.findall(
+            rf"^  RELAY_LEDGER_{name.upper()}{re.escape(default)}\n      (\S.*)$",
+            said,
+            re.MULTILINE,
+        )
+        # by what can be set, not by what the code calls it
+        assert (
+            set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", effect)) & set(Settings.model_fields) == set()
+        )
 
 
 def test_public_prices_come_into_force_and_correct_what_is_booked(

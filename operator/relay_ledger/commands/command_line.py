@@ -1,6 +1,7 @@
 """The command line of `relay-ledger`."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
@@ -60,6 +61,9 @@ SECRETS: Final = Path("/etc/relay-ledger/secrets")
 """A file relay_ledger_database there is RELAY_LEDGER_DATABASE, so that a password need not stand in a pod's environment."""
 
 
+_NAME: Final = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
+
+
 class Misconfigured(Exception):
     """A setting that cannot be used; the message names it."""
 
@@ -87,9 +91,30 @@ def _fail(code: int, message: str) -> int:
     return code
 
 
+def _settings_text() -> str:
+    """Lists the settings as --help shows them: variable, default, what it does."""
+    fields = Settings.model_fields
+    prefix = Settings.model_config["env_prefix"]
+    lines = ["settings, from the environment (the chart sets them from its values):"]
+    for name, field in fields.items():
+        default = " (required)" if field.is_required() else f"={field.default or ''}"
+        effect = _NAME.sub(
+            lambda found: f"{prefix}{found[0]}".upper() if found[0] in fields else found[0],
+            field.description or "",
+        )
+        lines += [f"  {prefix}{name.upper()}{default}", f"      {effect}"]
+    return "\n".join(lines)
+
+
 def parser() -> argparse.ArgumentParser:
     """Builds the parser of every command."""
-    whole = argparse.ArgumentParser(prog="relay-ledger", allow_abbrev=False)
+    whole = argparse.ArgumentParser(
+        prog="relay-ledger",
+        description="Books what attempts at providers cost and earn, and says so. In the cluster it serves; people run the other commands in its pod.",
+        epilog=_settings_text(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     whole.add_argument("--version", action="version", version=f"relay-ledger {_version()}")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("serve", help="take records from relays until SIGTERM")
