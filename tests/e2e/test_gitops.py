@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.demo import stage
 from tests.demo.commands import Cluster, DemoFailed, wait_until
+from tests.ecosystem.kinds import defined
 
 Body = dict[str, Any]
 
@@ -23,12 +24,24 @@ IN_SPACE = (
 )
 VELERO = ("--as=system:serviceaccount:velero:velero", "--as-group=system:masters")
 """The account of Velero's server, which may do everything in the cluster."""
+OF_PLATFORM: dict[str, Body] = {
+    "Provider": {"endpoint": {"url": "https://versioned.example.com"}},
+    # an address that is not asked without egressCIDRs: a look at it takes no time
+    "ToolServer": {"endpoint": {"url": "http://10.255.255.1/mcp"}},
+    "PriceList": {
+        "currency": "USD",
+        "models": [
+            {"name": "gpt-4.1", "provider": "", "prices": [{"perMillionTokens": {"input": "2"}}]}
+        ],
+    },
+}
+"""Kinds of the whole cluster beside the Tenant, with specs."""
 EXEMPT = "--as-group=relay-operator:break-glass"
 """With the same effect as the chart's admission.exemptGroups, by which the platform lets Velero restore tenants' namespaces."""
 
 
 def repository() -> list[Body]:
-    """Returns what the repository holds of the tenant, with the label by which tools know what is theirs."""
+    """Returns what the repository holds, an object of each kind, with the label by which tools know what is theirs."""
     labels = {LABEL: "tenants"}
     offered = {
         "name": SPACE,
@@ -51,6 +64,15 @@ def repository() -> list[Body]:
             "metadata": {"name": "chat", "namespace": SPACE, "labels": labels},
             "spec": {"match": {"models": ["gpt-4.1"]}, "stable": {"provider": "legacy"}},
         },
+        *(
+            {
+                "apiVersion": API_VERSION,
+                "kind": kind,
+                "metadata": {"name": NAME, "labels": labels},
+                "spec": spec,
+            }
+            for kind, spec in OF_PLATFORM.items()
+        ),
     ]
 
 
@@ -73,14 +95,15 @@ def server_side(cluster: Cluster) -> None:
 def with_pruning(cluster: Cluster) -> None:
     """Applies the repository as kubectl does, and has everything pruned that carries its label and is not in it."""
     prune = ("--prune", "-l", f"{LABEL}=tenants")
-    kinds = ("core/v1/Namespace", f"{API_VERSION}/Tenant", f"{API_VERSION}/RelayRoute")
+    kinds = ("core/v1/Namespace", *(f"{API_VERSION}/{kind}" for kind in defined()))
     allowed = [f"--prune-allowlist={kind}" for kind in (*kinds, *CHILDREN)]
     cluster.kubectl("apply", *prune, *allowed, "-f", "-", stdin=listed(repository()))
 
 
 def versions(cluster: Cluster) -> dict[str, tuple[str, str, int | None]]:
-    """Returns UID, version and generation of everything of the tenant. A change of any kind would show in them."""
+    """Returns UID, version and generation of everything of the repository and of the tenant. A change of any kind would show in them."""
     found = [cluster.get("tenant", NAME), cluster.get("namespace", SPACE)]
+    found += [cluster.get(f"{kind.lower()}.relay-operator.dev", NAME) for kind in OF_PLATFORM]
     found += cluster.get(IN_SPACE, "-n", SPACE)["items"]
     return {
         f"{one['kind']}/{one['metadata']['name']}": (
@@ -106,6 +129,9 @@ def versioned(staged: Cluster) -> Iterator[Cluster]:
     ready(staged)
     yield staged
     staged.kubectl("delete", "tenant", NAME, "--ignore-not-found", "--timeout=60s")
+    for kind in OF_PLATFORM:
+        name = f"{kind.lower()}.relay-operator.dev/{NAME}"
+        staged.kubectl("delete", name, "--ignore-not-found", "--timeout=60s")
     staged.kubectl("delete", "namespace", SPACE, "--ignore-not-found", "--wait=false")
 
 
@@ -129,10 +155,11 @@ def settled(cluster: Cluster) -> dict[str, tuple[str, str, int | None]]:
 def test_a_repository_that_is_applied_again_and_again_changes_nothing(
     versioned: Cluster, tool: Callable[[Cluster], None]
 ) -> None:
+    assert {one["kind"] for one in repository()} >= defined().keys()
     # the first time it becomes a manager of the fields
     tool(versioned)
     before = settled(versioned)
-    assert len(before) > 14
+    assert len(before) > 17
     for _ in range(3):
         tool(versioned)
         time.sleep(1)
@@ -207,5 +234,6 @@ def test_a_restore_with_new_uids_brings_the_tenant_back(versioned: Cluster) -> N
     ready(versioned)
     assert key(versioned) == before
     now = versions(versioned)
-    assert {name for name in now if now[name][0] == uids.get(name)} == set()
+    kept = {f"{kind}/{NAME}" for kind in OF_PLATFORM}
+    assert {name for name in now if now[name][0] == uids.get(name)} == kept
     assert now.keys() >= {name for name in uids if not name.startswith("Pod/")}
