@@ -34,6 +34,7 @@ enum {
     PROMPT_CACHE_HIT_TOKENS,
     NUM_CACHED_TOKENS,
     CACHE_READ_INPUT_TOKENS,
+    SERVER_TOOL_USE,
     USAGE_NAMES, /* also stands for any other */
 };
 #define SPELLED(name) {name, sizeof(name) - 1}
@@ -54,6 +55,7 @@ static const struct {
     SPELLED("prompt_cache_hit_tokens"),
     SPELLED("num_cached_tokens"),
     SPELLED("cache_read_input_tokens"),
+    SPELLED("server_tool_use"),
 };
 /* Where input from a cache is told of beside the details or in their place, in this order. */
 static const int CACHE_BESIDE[] = {PROMPT_CACHE_HIT_TOKENS, CACHED_TOKENS, NUM_CACHED_TOKENS, CACHE_READ_INPUT_TOKENS};
@@ -171,7 +173,8 @@ static int read_plain_usage(const usage_object *object, plain_usage *read)
     for (int i = 0; i < DETAILS; i++)
         if (whole->values[i] != NULL && *whole->values[i] != '{')
             return 0;
-    if (input < 0 || output < 0 || total == ODD)
+    /* what is billed beside tokens is rare */
+    if (input < 0 || output < 0 || total == ODD || whole->values[SERVER_TOOL_USE] != NULL)
         return 0;
     int64_t reasoning = part_or_beside(output_details, REASONING_TOKENS, whole, REASONING_TOKENS);
     int64_t audio_output = part_of(output_details, AUDIO_TOKENS), audio_input = part_of(details, AUDIO_TOKENS);

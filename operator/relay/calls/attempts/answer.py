@@ -15,6 +15,7 @@ from relay.dialect.answers.response_id_marker import ResponseIdMarker
 from relay.dialect.body_scan import plain_answer, reports_in_answer
 from relay.dialect.endpoints import RESPONSES, Endpoint
 from relay.dialect.reported_usage import Tokens
+from relay.dialect.usage.openai_usage import is_search, with_searches
 from relay.http.content_coding import Inflater, is_coded
 from relay.outbox.attempt_closing import Name
 from relay.routing.routes import Target
@@ -337,7 +338,13 @@ class Answer:
     @property
     def reported_usage(self) -> object:
         """Returns the usage object that was read so far, None without one."""
-        return self.stream.usage if self.stream is not None else self.usage
+        stream = self.stream
+        return self.usage if stream is None else with_searches(stream.usage, stream.searches)
+
+    @property
+    def searches(self) -> int:
+        """Returns how many searches of the web a stream has made so far that are billed beside its tokens."""
+        return 0 if self.stream is None else self.stream.searches
 
     def answered_model(self) -> Name:
         """Returns the model that answered, by the provider's word; None where it does not say, nobody looked, or the report has it."""
@@ -440,7 +447,7 @@ class Answer:
         self.error = read_error(document)
         self.unusable = True
         if isinstance(document, dict):
-            self.usage = document.get("usage")
+            self.usage = _usage_in(document)
         if self.error is not None:
             return judge_error(self.error)
         if not isinstance(document, dict) or not has_answer(document, self._call.endpoint):
@@ -450,3 +457,10 @@ class Answer:
         self.unusable = self._misnamed
         # who asked for a stream finds no event in a document, and nobody reads one that calls itself a stream
         return "invalid" if self._misnamed or self._call.body.stream else "ok"
+
+
+def _usage_in(document: dict[str, Any]) -> object:
+    """Returns the usage of a document, with the searches of a response."""
+    output = document.get("output")
+    searches = sum(is_search(item) for item in output) if isinstance(output, list) else 0
+    return with_searches(document.get("usage"), searches)

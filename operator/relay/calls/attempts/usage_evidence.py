@@ -13,6 +13,7 @@ from relay.dialect.reported_usage import Tokens
 from relay.dialect.usage.billed_usage import BilledUsage
 from relay.dialect.usage.openai_usage import openai_usage
 from relay_contract.billing.attempt_event import Doubt, UsageSource
+from relay_contract.billing.token_buckets import MAX_UNITS
 
 Evidence = tuple[UsageSource, BilledUsage | bytes | None, Doubt | None]
 """The source; the usage, None where the source has no tokens, and a report (relay.dialect.usage.billed_usage.labels_of) of an answer that is
@@ -56,7 +57,12 @@ def usage_evidence(
         return "none", None, None
     if source == "unknown" or tokens is None:
         return "unknown", None, doubt
-    estimated = BilledUsage(input=tokens.input, output=tokens.output, cache_reported=False)
+    estimated = BilledUsage(
+        input=tokens.input,
+        output=tokens.output,
+        web_search=min(answer.searches, MAX_UNITS) if answer is not None else 0,
+        cache_reported=False,
+    )
     return source, estimated, doubt
 
 

@@ -12,6 +12,7 @@ from relay.dialect.answers.error_report import ErrorReport, read_error
 from relay.dialect.answers.huge_event import HugeEvent
 from relay.dialect.endpoints import Endpoint
 from relay.dialect.reported_usage import usage_of_event
+from relay.dialect.usage.openai_usage import is_search
 
 MAX_HELD_BYTES: Final = 64 * 1024
 """An event that is still incomplete at this size is passed on, and read at its ends only."""
@@ -31,6 +32,7 @@ _RESPONSE_TYPE = re.compile(
     rb'"type"[ \t]*:[ \t]*"response\.(created|in_progress|queued|completed|incomplete|failed)"'
 )
 _RESPONSE_ID = re.compile(rb'"response"[ \t]*:[ \t]*\{[ \t]*"id"[ \t]*:[ \t]*"([^"\\]{1,256})"')
+_ITEM_DONE: Final = b'"response.output_item.done"'
 _LAST_TYPES: Final = frozenset({b"completed", b"incomplete", b"failed"})
 _SEQUENCE = re.compile(rb'"sequence_number"[ \t]*:[ \t]*([0-9]{1,9})')
 _PIECES: Final = {
@@ -49,7 +51,7 @@ class SseScan:
 
     usage: the provider's usage object. model, service_tier: what it says of itself in the events that are decoded. error: what it said went wrong. ended: the stream's own end marker was seen.
     generated: content, reasoning or a tool call has passed. garbage: it does not begin like a stream of events.
-    pieces: how many pieces of text have passed.
+    pieces: how many pieces of text have passed. searches: how many searches of the web a response has made that are billed.
     between_events: the client has whole events only, so that a comment may follow. With hide_usage the event that only
     reports usage is left out. With many_choices the call asked for more than one answer.
     """
@@ -74,6 +76,7 @@ class SseScan:
         "model",
         "pieces",
         "response_id",
+        "searches",
         "service_tier",
         "started",
         "usage",
@@ -94,7 +97,7 @@ class SseScan:
         self._huge: HugeEvent | None = None
         self._last = b""
         self._piece = _PIECES.get(endpoint, b'"delta"')
-        self._piece_bytes = self.pieces = 0
+        self._piece_bytes = self.pieces = self.searches = 0
         self._sample = b""
         self.between_events = True
         self.usage: dict[str, Any] | None = None
@@ -251,6 +254,10 @@ class SseScan:
     def _look_for_response(self, events: bytes) -> None:
         """Reads the events of /v1/responses that begin and end a stream."""
         for event in _split(events):
+            if _ITEM_DONE in event:
+                item = _payload(event)
+                self.searches += item is not None and is_search(item.get("item"))
+                continue
             kind = _RESPONSE_TYPE.search(event)
             payload = _payload(event) if kind is not None else None
             response = payload.get("response") if payload is not None else None

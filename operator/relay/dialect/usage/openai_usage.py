@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from relay.dialect.endpoints import EMBEDDINGS, Endpoint
 from relay.dialect.usage.anthropic_usage import anthropic_usage
-from relay.dialect.usage.billed_usage import NO_COUNT, BilledUsage, Reading, count, part
+from relay.dialect.usage.billed_usage import NO_COUNT, BilledUsage, Reading, count, part, units
 
 _CACHE_NAMES: Final[tuple[str, ...]] = (
     "prompt_cache_hit_tokens",
@@ -31,8 +31,30 @@ class _Names:
         self.output_details = f"{whole_output}_details"
 
 
+_SERVER_TOOLS: Final = "server_tool_use"
+"""Where gateways tell of what the provider did beside tokens, as Anthropic does."""
+_SEARCHES: Final = "web_search_requests"
 _CHAT: Final = _Names("prompt_tokens", "completion_tokens")
 _RESPONSES: Final = _Names("input_tokens", "output_tokens")
+
+
+def with_searches(usage: object, searches: int) -> object:
+    """Returns a usage object that tells of the searches of a response, unless it does so itself.
+
+    OpenAI bills each search of the web and reports none: they are items of the answer.
+    """
+    if not searches or not isinstance(usage, dict) or usage.get(_SERVER_TOOLS) is not None:
+        return usage
+    return {**usage, _SERVER_TOOLS: {_SEARCHES: searches}}
+
+
+def is_search(item: object) -> bool:
+    """Returns whether an item of a response is a search of the web that is billed: opening a page that was found, or looking through it, is none."""
+    if not isinstance(item, dict) or item.get("type") != "web_search_call":
+        return False
+    action = item.get("action")
+    kind = action.get("type") if isinstance(action, dict) else None
+    return item.get("status") != "failed" and kind in (None, "search")
 
 
 def openai_usage(usage: object, endpoint: Endpoint) -> Reading:
@@ -107,7 +129,9 @@ def _with_input(
     written = part(details, "cache_write_tokens") or part(usage, "cache_creation_input_tokens")
     audio_input = part(details, "audio_tokens")
     read = 0 if cached is None else cached
-    if min(read, written, audio_input) == NO_COUNT:
+    tools = usage.get(_SERVER_TOOLS)
+    searches, fetches = units(tools, _SEARCHES), units(tools, "web_fetch_requests")
+    if min(read, written, audio_input, searches, fetches) == NO_COUNT:
         return "range"
     billed = BilledUsage(
         input=whole_input - read - written - audio_input,
@@ -117,6 +141,8 @@ def _with_input(
         output=output,
         reasoning=reasoning,
         audio_output=audio_output,
+        web_search=searches,
+        web_fetch=fetches,
         cache_reported=cached is not None,
     )
     return billed.doubt() or billed
