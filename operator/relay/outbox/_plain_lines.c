@@ -121,7 +121,16 @@ typedef struct {
     piece call_id, request_id, texts[TEXTS];
 } record;
 
-/* Takes a body apart; returns 0 for one that is not as it should be, or has a text that is not plain. */
+/* Returns whether an attempt without tokens has some that were expected of it. */
+static int has_expected(const unsigned char *closing)
+{
+    int expected = 0;
+    for (int i = 0; i < BUCKETS; i++)
+        expected |= number_at(closing + COUNTS + 4 * i, 4) != 0;
+    return closing[SOURCE] >= COUNTED_SOURCES && expected;
+}
+
+/* Takes a body apart; returns 0 for one that is not as it should be, has a text that is not plain, or is of few: of unknown use. */
 static int read_record(const unsigned char *body, size_t size, record *read)
 {
     if (size < OPENING_BYTES || size < OPENING_BYTES + (size_t)body[REQUEST_ID_BYTES] + CLOSING_BYTES)
@@ -141,7 +150,7 @@ static int read_record(const unsigned char *body, size_t size, record *read)
         text += read->texts[i].size;
     }
     return plain && text == end && read->closing[OUTCOME] < COUNT_OF(OUTCOMES) && read->closing[SOURCE] < COUNT_OF(SOURCES)
-           && (read->closing[FLAGS] & DOUBT_BITS) < COUNT_OF(DOUBTS);
+           && (read->closing[FLAGS] & DOUBT_BITS) < COUNT_OF(DOUBTS) && !has_expected(read->closing);
 }
 
 /* Adds a count after its name, and a comma before it unless it is the first; nothing for 0. */

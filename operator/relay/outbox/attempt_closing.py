@@ -21,13 +21,15 @@ _DOUBT_NUMBERS: Final = {name: number for number, name in enumerate(DOUBTS)}
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Closing:
     """Holds how an attempt ended, by the names that AttemptClosed has. usage is None where the source has no tokens, and may be packed
-    or a report (relay.dialect.usage.billed_usage.labels_of): that has model and service tier itself."""
+    or a report (relay.dialect.usage.billed_usage.labels_of): that has model and service tier itself. expected is the most that an attempt of unknown use was expected to use.
+    """
 
     __slots__ = (
         "answered_model",
         "delivered",
         "doubt",
         "elapsed",
+        "expected",
         "outcome",
         "service_tier",
         "source",
@@ -49,8 +51,10 @@ class Closing:
         answered_model: Name,
         service_tier: Name,
         upstream_request_id: Name,
+        expected: BilledUsage | None = None,
     ) -> None:
         self.elapsed = elapsed
+        self.expected = expected
         self.outcome = outcome
         self.status = status
         self.delivered = delivered
@@ -72,6 +76,9 @@ def write_closing(place: Place, names: int, opening: bytes, closing: Closing) ->
         counts = usage
     elif usage is not None:
         counts, region = usage.packed(), usage.region
+    elif closing.expected is not None:
+        # a source without tokens leaves the place of theirs
+        counts = closing.expected.packed()
     flags = DELIVERED if closing.delivered else 0
     if closing.doubt is not None:
         flags |= _DOUBT_NUMBERS[closing.doubt]

@@ -213,7 +213,7 @@ class EventLines:
         region_end = region_start + numbers[7]
         call_id = digits.decode("ascii", "replace")
         attempt_id = f"{call_id}-{kind.attempt_prefix}{attempt}"
-        return "".join(
+        written = "".join(
             (
                 "{",
                 self._shared("answeredModel", body[texts_start:tier_start]),
@@ -243,7 +243,10 @@ class EventLines:
                 _field("upstreamRequestId", body[region_end : region_end + numbers[8]]),
                 f'"usageSource":"{SOURCES[source]}","v":{EVENT_VERSION}}}',
             )
-        ).encode()
+        )
+        if not _COUNTED_SOURCES[source] and any(numbers[_FIRST_BUCKET:_FIRST_UNIT]):
+            return _with_expected(written, numbers)
+        return written.encode()
 
     def _id(self, attempt_id: str, dispatched_at: int) -> str:
         return event_id(
@@ -263,6 +266,13 @@ class EventLines:
                 self._texts = {}
             text = self._texts[data] = _quoted(_text(data))
         return f'"{name}":{text},'
+
+
+def _with_expected(line: str, numbers: tuple[int, ...]) -> bytes:
+    """Adds to the line of an attempt of unknown use what was expected of it; few attempts come here."""
+    expected = {field: numbers[place] for field, place in _SORTED_BUCKETS if numbers[place]}
+    fields = {**orjson.loads(line), "reservedTokens": expected}
+    return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
 
 
 def _piece(fields: dict[str, Any], *names: str) -> str:

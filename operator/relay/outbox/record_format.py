@@ -39,7 +39,9 @@ OPENING: Final = struct.Struct("<QH?B32s")
 OPENING_BYTES: Final = 44
 CALL_ID_DIGITS: Final = 32
 CLOSING: Final = struct.Struct("<QHBBBBBBB9IHH")
-"""Microseconds that it took, status, outcome, source, doubt, then bytes of four texts; buckets, units. Flags stand with the doubt."""
+"""Microseconds that it took, status, outcome, source, doubt, then bytes of four texts; buckets, units. Flags stand with the doubt. The buckets of
+an attempt of unknown use are the most that was expected of it.
+"""
 CLOSING_BYTES: Final = 57
 DELIVERED: Final = 64
 CACHE_REPORTED: Final = 128

@@ -124,7 +124,8 @@ class AttemptClosed(Attempt):
 
     closed_at is dispatched_at and the time that has passed, whatever the clock did meanwhile. delivered says that the caller
     got this attempt's answer, or its beginning. answered_model is the provider's word. cache_reported is False where the provider said nothing of its
-    cache: all input is then billed as uncached. service_tier and region are as served.
+    cache: all input is then billed as uncached. service_tier and region are as served. reserved_tokens are the most that was expected
+    of an attempt of which nobody knows what it used.
     """
 
     phase: Literal["closed"]
@@ -134,6 +135,7 @@ class AttemptClosed(Attempt):
     delivered: bool
     usage_source: UsageSource
     tokens: TokenBuckets | None = None
+    reserved_tokens: TokenBuckets | None = None
     units: BilledUnits = BilledUnits()
     cache_reported: bool = True
     doubt: Doubt | None = None
@@ -148,6 +150,8 @@ class AttemptClosed(Attempt):
             raise ValueError(
                 f"usageSource {self.usage_source} {'has to have' if self.tokens is None else 'has no'} tokens"
             )
+        if self.reserved_tokens is not None and self.usage_source != "unknown":
+            raise ValueError(f"usageSource {self.usage_source} has no reservedTokens")
         if self.closed_at < self.dispatched_at:
             raise ValueError("closedAt is before dispatchedAt")
         if self.delivered and self.side not in SERVED:

@@ -109,7 +109,7 @@ def posting_of(closed: AttemptClosed, book: PriceBook, *, sequence: int = 1) -> 
             "delivered": int(closed.delivered),
             **dict((closed.tokens or TokenBuckets()).counts()),
             **dict(closed.units.counts()),
-            **money_figures(cost, charge, closed.reserved_pico),
+            **money_figures(cost, charge, _reserved(closed, book)),
         },
         manifest_revision=closed.manifest_revision,
     )
@@ -147,10 +147,10 @@ def repricing_of(
     book: PriceBook,
     *,
     sequence: int,
+    held: int = 0,
 ) -> Posting | None:
-    """Returns what today's prices change of an attempt, None if nothing; booked is the latest amount of each account."""
-    target = posting_of(closed, book, sequence=sequence)
-    return repriced(target, booked, reserved=closed.reserved_pico)
+    """Returns what today's prices change of an attempt, None if nothing; booked is the latest amount of each account, held what is held of it."""
+    return repriced(posting_of(closed, book, sequence=sequence), booked, reserved=held)
 
 
 def repriced(
@@ -180,6 +180,18 @@ def money_figures(cost: Amount, charge: Amount, reserved: int | None) -> dict[st
         "cost_unpriced": int(cost.state == "unpriced"),
         "charge_unpriced": int(charge.state == "unpriced"),
     }
+
+
+def _reserved(closed: AttemptClosed, book: PriceBook) -> int | None:
+    """Returns the worst case of an attempt of unknown use: what its relay says, else the price of what was expected of it; None without one."""
+    if closed.reserved_pico is not None or closed.reserved_tokens is None:
+        return closed.reserved_pico
+    prices = book.price_list("cost", closed.provider, closed.dispatched_at)
+    if prices is None:
+        return None
+    expected = closed.model_copy(update={"tokens": closed.reserved_tokens})
+    amount = _priced(expected, prices, closed.answered_model or closed.routed_model)
+    return amount.pico if amount.state == "priced" else None
 
 
 def _dimensions(record: AttemptRecord, model: str, usage_source: str) -> Dimensions:

@@ -119,7 +119,7 @@ class Repricing:
         rows = _booked(connection, tenant_uid, {one.id: one.dispatched_at for one in page})
         postings = []
         for record in page:
-            last, cost_pico, charge_pico, _ = rows[record.id]
+            last, cost_pico, charge_pico, held = rows[record.id]
             posting = repricing_of(
                 record,
                 {
@@ -128,6 +128,7 @@ class Repricing:
                 },
                 self._prices,
                 sequence=last.sequence + 1,
+                held=held,
             )
             if posting is not None:
                 postings.append(posting)

@@ -10,7 +10,7 @@ from relay.calls.attempts.answer import Answer
 from relay.calls.attempts.attempt_outcome import TROUBLE_OUTCOMES, Trouble
 from relay.calls.attempts.call import Call
 from relay.calls.attempts.provider_access import ProviderAccess
-from relay.calls.attempts.usage_evidence import usage_evidence
+from relay.calls.attempts.usage_evidence import expected_usage, usage_evidence
 from relay.dialect.answers.error_report import UNPROCESSED
 from relay.dialect.answers.retry_after import retry_after_seconds
 from relay.dialect.endpoints import RESPONSES
@@ -684,6 +684,7 @@ class Attempt(ResponseReceiver, Recorded):
             answered_model=answer.answered_model() if answer is not None else None,
             service_tier=tier or (answer.service_tier() if answer is not None else None),
             upstream_request_id=self.upstream_request_id,
+            expected=expected_usage(self.call.estimate) if source == "unknown" else None,
         )
 
     @property

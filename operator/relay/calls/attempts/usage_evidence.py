@@ -6,15 +6,20 @@ whatever stands in its body: providers do not bill it. An error under 200 counts
 one. What may have been processed and said nothing is unknown, and not zero.
 """
 
+from typing import Final
+
+from relay.accounting.token_estimates import CallEstimate
 from relay.accounting.usage_event import Outcome
 from relay.calls.attempts.answer import Answer
 from relay.dialect.endpoints import Endpoint
-from relay.dialect.reported_usage import Tokens
+from relay.dialect.reported_usage import HIDDEN_INPUT_TOKENS, Tokens
 from relay.dialect.usage.billed_usage import BilledUsage
 from relay.dialect.usage.openai_usage import openai_usage
 from relay_contract.billing.attempt_event import Doubt, UsageSource
 from relay_contract.billing.token_buckets import MAX_UNITS
 
+_MOST_EXPECTED: Final = 10_000_000
+"""Of output: what a caller writes is no evidence of more."""
 Evidence = tuple[UsageSource, BilledUsage | bytes | None, Doubt | None]
 """The source; the usage, None where the source has no tokens, and a report (relay.dialect.usage.billed_usage.labels_of) of an answer that is
 like most; and why the provider's own numbers were not taken. A tuple, since compiled it is returned without an object."""
@@ -64,6 +69,15 @@ def usage_evidence(
         cache_reported=False,
     )
     return source, estimated, doubt
+
+
+def expected_usage(estimate: CallEstimate) -> BilledUsage:
+    """Returns the most that a call was expected to use: its input, and the output as its caller bounds it, or else as the model's answers usually have."""
+    bound = estimate.bound.tokens
+    output = estimate.output_tokens if bound is None else estimate.bounded_output(bound)
+    return BilledUsage(
+        input=min(estimate.input_tokens, HIDDEN_INPUT_TOKENS), output=min(output, _MOST_EXPECTED)
+    )
 
 
 def _source(

@@ -60,6 +60,9 @@ def _openings() -> st.SearchStrategy[bytes]:
     )
 
 
+_expected = st.builds(BilledUsage, input=st.integers(0, 10**7), output=st.integers(0, 10**7))
+
+
 @st.composite
 def _closings(draw: st.DrawFn) -> Any:
     source = draw(st.sampled_from(SOURCES))
@@ -85,6 +88,7 @@ def _closings(draw: st.DrawFn) -> Any:
         delivered=draw(st.booleans()),
         source=source,
         usage=usage if source in COUNTED else None,
+        expected=draw(st.none() | _expected) if source == "unknown" else None,
         doubt=draw(st.sampled_from(DOUBTS)),
         answered_model=draw(st.none() | _texts),
         service_tier=draw(st.none() | _texts),
@@ -124,7 +128,12 @@ def test_what_was_closed_is_a_record_of_the_contract(
     )
     assert record.closed_at - record.dispatched_at == ended.elapsed
     assert record.delivered is ended.delivered
-    usage = ended.usage
+    usage, expected = ended.usage, ended.expected
+    if expected is not None and (expected.input or expected.output):
+        reserved = TokenBuckets(input=expected.input, output=expected.output)
+        assert record.reserved_tokens == reserved
+    else:
+        assert record.reserved_tokens is None
     if usage is not None:
         assert record.tokens == TokenBuckets(
             input=usage.input,

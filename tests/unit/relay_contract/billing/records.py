@@ -160,6 +160,7 @@ def records(draw: st.DrawFn) -> AttemptOpened | AttemptClosed:
         delivered=fields["side"] in SERVED and draw(st.booleans()),
         usage_source=source,
         tokens=TokenBuckets(**draw(BUCKET_COUNTS)) if source in COUNTED else None,
+        reserved_tokens=TokenBuckets(**draw(BUCKET_COUNTS)) if source == "unknown" else None,
         units=BilledUnits(web_search=draw(st.integers(0, 10))),
         cache_reported=draw(st.booleans()),
         answered_model=draw(st.none() | LABELS),

@@ -122,6 +122,10 @@ def line_with(**changes: Any) -> bytes:
         (line_with(requestId="\ud800"), "requestId: Input should be a valid string"),
         (line_with(requestId="r" * 257), "requestId: String should have at most 256"),
         (line_with(reservedPico=2**63), "reservedPico: Input should be less than"),
+        (
+            line_with(reservedTokens={"input": 1}),
+            "usageSource provider has no reservedTokens",
+        ),
         (line_with(outcome="lucky"), "outcome: Input should be 'ok'"),
         (line_with(attempt=0), "attempt: Input should be greater than"),
     ],

@@ -17,7 +17,7 @@ from relay_ledger.booking.posting import (
     reversal_of,
     swept_posting,
 )
-from relay_ledger.booking.price_book import Assignment, PriceBook
+from relay_ledger.booking.price_book import Account, Assignment, PriceBook
 from relay_ledger.booking.tool_posting import billed_call, tool_posting_of
 from relay_ledger.prices.price_file import read_price_list
 
@@ -129,6 +129,33 @@ def test_nothing_used_is_free_and_nobody_knows_is_not() -> None:
     unknown = booked(usage_source="unknown", tokens=None, delivered=False, reserved_pico=5)
     assert (unknown.cost, unknown.figures["held_pico"]) == (UNKNOWN, 5)
     assert booked(usage_source="unknown", tokens=None).charge == UNKNOWN
+
+
+def test_an_attempt_of_unknown_use_is_held_at_the_price_of_what_was_expected_of_it() -> None:
+    expected = TokenBuckets(input=1000, output=100)
+    unknown = {"usage_source": "unknown", "tokens": None, "delivered": False}
+    posting = booked(**unknown, reserved_tokens=expected)
+    assert posting.cost == UNKNOWN
+    assert posting.figures["held_pico"] == 1000 * 2_000_000 + 100 * 8_000_000
+    assert posting.figures["input"] == posting.figures["cost_pico"] == 0
+    # the relay's own word counts before, and without a price there is none
+    assert booked(**unknown, reserved_tokens=expected, reserved_pico=5).figures["held_pico"] == 5
+    for nowhere in ({"answered_model": "gpt-0"}, {"provider": "nobody"}):
+        assert booked(**unknown, **nowhere, reserved_tokens=expected).figures["held_pico"] == 0
+
+
+def test_a_correction_holds_an_attempt_of_unknown_use_at_the_new_price() -> None:
+    unknown = closed(
+        usage_source="unknown",
+        tokens=None,
+        delivered=False,
+        reserved_tokens=TokenBuckets(input=1000, output=100),
+    )
+    amounts: dict[Account, Amount] = {"cost": UNKNOWN, "charge": FREE}
+    posting = repricing_of(unknown, amounts, BOOK, sequence=2, held=2_000_000)
+    assert posting is not None
+    assert posting.figures["held_pico"] == 2_800_000_000 - 2_000_000
+    assert repricing_of(unknown, amounts, BOOK, sequence=3, held=2_800_000_000) is None
 
 
 def test_what_was_swept_and_taken_back_is_nothing() -> None:
