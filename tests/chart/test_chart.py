@@ -128,6 +128,18 @@ SHARD = "operator.shards[0]."
         "network.clusterDomain=Cluster.Local",
         "crds.upgradeJob=true",
         "podMonitors.seconds=1",
+        "prometheus.namespace=Not_A_Name",
+        "dns.namespace=Not_A_Name",
+        "alerts.namespace=Not_A_Name",
+        "dashboards.namespace=Not_A_Name",
+        "podMonitors.namespace=Not_A_Name",
+        "prometheus.podSelector=/=prometheus",
+        "dns.podSelector=-app=dns",
+        "dns.nameservers[0]=10.0.0",
+        "dns.nameservers[0]=10.0.0.256",
+        "dns.nameservers[0]=dns.example.com",
+        "dns.nameservers[0]=:",
+        "operator.priorityClassName=Not_A_Name",
         "podMonitors.enabled=yes",
     ],
 )
@@ -293,6 +305,24 @@ def test_without_credentials_nothing_is_mounted() -> None:
     assert mounts == {}
     files = {name for name in environment if name.endswith("_FILE") or "HEADERS" in name}
     assert files == {"OPERATOR_TIERS_FILE"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "dns.nameservers={10.0.0.2,fd00::2,::1}",
+        "dns.podSelector=k8s.io/app=dns\\,tier=a.b-c",
+        "dns.podSelector=",
+        "prometheus.podSelector=app=",
+        "prometheus.namespace=monitoring-2",
+        "operator.priorityClassName=system-cluster-critical",
+        "operator.priorityClassName=",
+    ],
+)
+def test_what_the_schema_takes_the_operator_takes(value: str) -> None:
+    environment, _ = operator(value)
+    fields = {name.removeprefix("OPERATOR_").lower(): one for name, one in environment.items()}
+    assert Settings.model_validate(fields)
 
 
 def test_the_operator_pod_meets_the_restricted_profile() -> None:
