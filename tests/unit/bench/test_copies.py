@@ -13,7 +13,8 @@ from bench.tenants.templates import Template, uid_of
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.relay_operator.operator_stage import SIGNING_KEY, Stage
+from tests.unit.relay_operator.operator_stage import Stage
+from tests.unit.relay_operator.surroundings import SIGNING_KEY
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_contract import seal

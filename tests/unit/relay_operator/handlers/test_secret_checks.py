@@ -9,7 +9,8 @@ from tests.unit.relay_operator.counted_lines import Lines
 from tests.unit.relay_operator.handlers.recording_queue import a_context
 from tests.unit.relay_operator.handlers.test_watching import a_body, tenant_event
 from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
-from tests.unit.relay_operator.operator_stage import Life, Stage
+from tests.unit.relay_operator.operator_life import Life
+from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time, running_clock
 
 from relay_operator.handlers.context import Context

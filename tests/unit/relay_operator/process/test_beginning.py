@@ -6,7 +6,8 @@ from typing import Any
 
 from prometheus_client import REGISTRY
 from tests.unit.relay_operator.discovered import discovered
-from tests.unit.relay_operator.operator_stage import Life, Stage
+from tests.unit.relay_operator.operator_life import Life
+from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_operator.handlers.lost_deletions import LostDeletions

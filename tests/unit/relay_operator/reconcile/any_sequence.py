@@ -7,9 +7,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 from tests.unit.relay_operator.injected_failures import OperatorDied
-from tests.unit.relay_operator.operator_stage import SYSTEM, Life, Stage
+from tests.unit.relay_operator.operator_life import Life
+from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.reconcile.scenes import ANALYSIS, CANARY, SPACE
 from tests.unit.relay_operator.reconcile.test_repairs import CHILDREN, EDITS, SECRET_EDITS, SECRETS
+from tests.unit.relay_operator.surroundings import SYSTEM
 
 from relay_operator.errors import ApiServerRefused
 

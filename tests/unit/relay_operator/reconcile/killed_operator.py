@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.unit.relay_operator.injected_failures import InjectedFailures, OperatorDied
-from tests.unit.relay_operator.operator_stage import SIGNING_KEY, Life, Stage
+from tests.unit.relay_operator.operator_life import Life
+from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.reconcile.scenes import Scene
+from tests.unit.relay_operator.surroundings import SIGNING_KEY
 from tests.unit.relay_operator.virtual_time import VirtualTimeLoop
 
 from relay_contract import endpoints, seal

@@ -6,7 +6,8 @@ Each waits for what it needs, so that it also goes on when the operator was kill
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.unit.relay_operator.operator_stage import SYSTEM, Stage
+from tests.unit.relay_operator.operator_stage import Stage
+from tests.unit.relay_operator.surroundings import SYSTEM
 
 from relay_operator import names
 from relay_operator.api.relay_route import Side, fingerprint

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hypothesis import example, given, note, settings
-from tests.unit.relay_operator.operator_stage import PLATFORM, SIGNING_KEY, SYSTEM, Stage
+from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.reconcile.any_sequence import (
     Play,
     Step,
@@ -17,6 +17,7 @@ from tests.unit.relay_operator.reconcile.any_sequence import (
 )
 from tests.unit.relay_operator.reconcile.scenes import SPACE, with_a_tenant
 from tests.unit.relay_operator.reconcile.test_repairs import without_an_owner
+from tests.unit.relay_operator.surroundings import PLATFORM, SIGNING_KEY, SYSTEM
 from tests.unit.relay_operator.virtual_time import VirtualTimeLoop
 
 from relay_contract import document, endpoints, seal

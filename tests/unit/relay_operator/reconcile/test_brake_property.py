@@ -5,8 +5,10 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.relay_operator.operator_stage import SYSTEM, Life, Stage
+from tests.unit.relay_operator.operator_life import Life
+from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.reconcile.scenes import ANALYSIS, CANARY, SPACE, with_a_tenant
+from tests.unit.relay_operator.surroundings import SYSTEM
 from tests.unit.relay_operator.virtual_time import VirtualTimeLoop
 
 SPECS: dict[str, dict[str, Any]] = {

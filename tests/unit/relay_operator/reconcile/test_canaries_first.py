@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
-from tests.unit.relay_operator.operator_stage import Life, Stage
+from tests.unit.relay_operator.operator_life import Life
+from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_operator import names

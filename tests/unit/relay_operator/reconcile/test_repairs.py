@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.unit.relay_operator.operator_stage import SIGNING_KEY, Life, Stage
+from tests.unit.relay_operator.operator_life import Life
+from tests.unit.relay_operator.operator_stage import Stage
+from tests.unit.relay_operator.surroundings import SIGNING_KEY
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_contract import endpoints, seal

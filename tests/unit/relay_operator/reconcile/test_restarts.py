@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.unit.relay_operator.operator_stage import SYSTEM, Life, Stage
+from tests.unit.relay_operator.operator_life import Life
+from tests.unit.relay_operator.operator_stage import Stage
+from tests.unit.relay_operator.surroundings import SYSTEM
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_operator.names import Reason

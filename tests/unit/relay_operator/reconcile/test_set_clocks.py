@@ -4,7 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.unit.relay_operator.operator_stage import Life, Stage
+from tests.unit.relay_operator.operator_life import Life
+from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.reconcile import scenes
 from tests.unit.relay_operator.reconcile.scenes import ANALYSIS, CANARY, SPACE, until, with_a_tenant
 from tests.unit.relay_operator.virtual_time import in_virtual_time

@@ -3,8 +3,10 @@
 import asyncio
 from typing import Any
 
-from tests.unit.relay_operator.operator_stage import SIGNING_KEY, Life, Stage
+from tests.unit.relay_operator.operator_life import Life
+from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.reconcile.scenes import ANALYSIS, CANARY, SPACE, with_a_tenant
+from tests.unit.relay_operator.surroundings import SIGNING_KEY
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_contract.document import Document

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import cast
 
 import pytest
-from tests.unit.relay_operator.operator_stage import Life, Stage
+from tests.unit.relay_operator.operator_life import Life
+from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_operator.cluster.relays import Asked, Pod, Relays, ToldPreflights

@@ -4,7 +4,8 @@ import asyncio
 from typing import Any
 
 from tests.unit.relay_operator.held_bytes import held_bytes
-from tests.unit.relay_operator.operator_stage import Life, Stage
+from tests.unit.relay_operator.operator_life import Life
+from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 FEW, MANY = 4, 20

@@ -1,7 +1,9 @@
 """Routes that wait for what others bring: woken when it comes, and asking the more seldom the longer it does not."""
 
 import pytest
-from tests.unit.relay_operator.operator_stage import SYSTEM, Life, Stage
+from tests.unit.relay_operator.operator_life import Life
+from tests.unit.relay_operator.operator_stage import Stage
+from tests.unit.relay_operator.surroundings import SYSTEM
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_operator.reconcile.fleet.pending_routes import PendingRoutes

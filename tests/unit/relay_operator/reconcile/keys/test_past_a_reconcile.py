@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from tests.unit.relay_operator.operator_stage import Life, Stage
+from tests.unit.relay_operator.operator_life import Life
+from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.reconcile.keys.test_tenant_api_keys import (
     accepts,
     annotate,

@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.unit.relay_operator.operator_stage import SYSTEM, Stage
+from tests.unit.relay_operator.operator_stage import Stage
+from tests.unit.relay_operator.surroundings import SYSTEM
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_contract.billing.ledger_token import read_keys

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.unit.relay_contract.billing.records import closed
-from tests.unit.relay_operator.operator_stage import Life
+from tests.unit.relay_operator.operator_life import Life
 from tests.unit.relay_operator.reconcile.ledger.test_price_push import (
     LedgerOnSqlite,
     stage_with,

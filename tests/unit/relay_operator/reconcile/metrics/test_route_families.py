@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from tests.unit.relay_operator.operator_stage import Life
+from tests.unit.relay_operator.operator_life import Life
 from tests.unit.relay_operator.reconcile.metrics.test_state_collector import (
     ROUTE,
     a_canary,

@@ -6,7 +6,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.unit.relay_operator.counted_lines import Lines
-from tests.unit.relay_operator.operator_stage import Life, Stage
+from tests.unit.relay_operator.operator_life import Life
+from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.reconcile.scenes import annotate_keys, with_a_tenant
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from tests.unit.relay_operator.operator_stage import Life, Stage
+from tests.unit.relay_operator.operator_life import Life
+from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 SPACE = "relay-finance"

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.unit.relay_operator.operator_stage import SYSTEM, Stage
+from tests.unit.relay_operator.operator_stage import Stage
+from tests.unit.relay_operator.surroundings import SYSTEM
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 SPACE = "relay-finance"

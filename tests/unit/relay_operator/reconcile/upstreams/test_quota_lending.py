@@ -1,7 +1,8 @@
 """Tenants lend each other what they do not use of a Provider's quota: the whole operator, with relays that tell what they use."""
 
 import pytest
-from tests.unit.relay_operator.operator_stage import Life, Stage
+from tests.unit.relay_operator.operator_life import Life
+from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_contract import document
