@@ -13,7 +13,7 @@ from typing import Any, Final
 from relay.tools.reading.edits import edited, replaced
 from relay.tools.reading.json_text import found
 from relay.tools.reading.messages import MAX_ID, MAX_ID_CHARACTERS, Kind, Message
-from relay.tools.sealed.sealing import key_for
+from relay.tools.sealed.sealing import SessionBinding
 
 _MARKED: Final = re.compile(r"([0-9]{1,2}):([0-9a-f]{16}):(.+)", re.DOTALL)
 _SEAL_CHARACTERS: Final = 16
@@ -22,12 +22,12 @@ _KEY_PURPOSE: Final = b"relay server request v1"
 
 
 class RequestMarks:
-    """Marks the ids of servers' requests in one session. secret is that of the session's own seal, caller names the tenant and its API key."""
+    """Marks the ids of servers' requests in one session."""
 
     __slots__ = ("_key",)
 
-    def __init__(self, *, secret: bytes, caller: str, session: str) -> None:
-        self._key = key_for(_KEY_PURPOSE, secret, json.dumps([caller, session]).encode())
+    def __init__(self, session: SessionBinding) -> None:
+        self._key = session.key_for(_KEY_PURPOSE)
 
     def marked(self, message: Message, place: int) -> str | None:
         """Returns a server's message as the client gets it; None of one whose id would be too long."""

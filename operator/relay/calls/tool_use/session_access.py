@@ -12,10 +12,8 @@ from relay.http.message import Request
 from relay.routing.snapshot import ToolAccess
 from relay.tools.permissions import Permissions
 from relay.tools.reading.protocol_errors import ProtocolError
-from relay.tools.sealed.event_ids import CallPositionSeal, PositionSeal
-from relay.tools.sealed.sealing import NONCE_BYTES
+from relay.tools.sealed.sealing import NONCE_BYTES, SessionBinding
 from relay.tools.sealed.sessions import ServerSession, Session, SessionSeal
-from relay.tools.server_requests import RequestMarks
 from relay_contract.document import TenantDocument
 
 SESSION_HEADER: Final = b"mcp-session-id"
@@ -68,33 +66,11 @@ def session_seal(context: CallContext, caller: Caller, access: ToolAccess) -> Se
     return SessionSeal(secret=secret, caller=holder_of(caller), now=time.time())
 
 
-def position_seal(
+def session_binding(
     request: Request, context: CallContext, caller: Caller, access: ToolAccess
-) -> PositionSeal:
-    """Returns the seal of event ids in the session that the request names."""
-    return PositionSeal(
-        secret=secret_of(context, caller, access),
-        caller=holder_of(caller),
-        session=request.fields[SESSION_HEADER].decode("latin-1"),
-    )
-
-
-def call_position_seal(
-    request: Request, context: CallContext, caller: Caller, access: ToolAccess
-) -> CallPositionSeal:
-    """Returns the seal of ids in the streams of calls, in the session that the request names."""
-    return CallPositionSeal(
-        secret=secret_of(context, caller, access),
-        caller=holder_of(caller),
-        session=request.fields[SESSION_HEADER].decode("latin-1"),
-    )
-
-
-def request_marks(
-    request: Request, context: CallContext, caller: Caller, access: ToolAccess
-) -> RequestMarks:
-    """Returns what marks the ids of servers' requests in the session that the request names."""
-    return RequestMarks(
+) -> SessionBinding:
+    """Returns what ids of events and of servers' requests are bound to in the session that the request names."""
+    return SessionBinding(
         secret=secret_of(context, caller, access),
         caller=holder_of(caller),
         session=request.fields[SESSION_HEADER].decode("latin-1"),

@@ -13,11 +13,10 @@ from relay.calls.tool_use.resumption.resumable_call import ResumableCall
 from relay.calls.tool_use.server_exchange import RoundReader, ServerExchange, ServerRound
 from relay.calls.tool_use.session_access import (
     SESSION_HEADER,
-    call_position_seal,
     holder_of,
     new_nonce,
     permissions_in,
-    request_marks,
+    session_binding,
     session_fields,
     session_of,
     session_seal,
@@ -46,8 +45,14 @@ from relay.tools.reading.eras import Era
 from relay.tools.reading.messages import Kind, Message
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import StateSeal
-from relay.tools.sealed.event_ids import MARKED_SINCE, MAX_EVENT_ID_CHARACTERS, CallPosition
+from relay.tools.sealed.event_ids import (
+    MARKED_SINCE,
+    MAX_EVENT_ID_CHARACTERS,
+    CallPosition,
+    CallPositionSeal,
+)
 from relay.tools.sealed.sessions import ServerSession, Session, is_session_id
+from relay.tools.server_requests import RequestMarks
 
 RELEASE: Final = "1"
 """The version that clients are told: that of this path, not of the software."""
@@ -169,7 +174,7 @@ class SessionRequest(RepeatableRequest, RoundReader):
             server_id="",
         )
         if _EVENTS in self.request.fields.get(b"accept", b"").lower():
-            seal = call_position_seal(self.request, self._context, caller, access)
+            seal = CallPositionSeal(session_binding(self.request, self._context, caller, access))
             self._ids = CallIds(seal, position, marks=session.version >= MARKED_SINCE)
 
     def _question(self, message: Message, caller: Caller) -> Question:
@@ -197,7 +202,7 @@ class SessionRequest(RepeatableRequest, RoundReader):
             reader,
             place,
             session.servers[place],
-            request_marks(self.request, self._context, caller, access),
+            RequestMarks(session_binding(self.request, self._context, caller, access)),
         )
 
     def _keep_call(self) -> None:
@@ -297,7 +302,7 @@ class SessionRequest(RepeatableRequest, RoundReader):
     def _answer_server(self, message: Message, session: Session, access: ToolAccess) -> None:
         """Sends what a client answers to the server that asked."""
         assert self.caller is not None
-        marks = request_marks(self.request, self._context, self.caller, access)
+        marks = RequestMarks(session_binding(self.request, self._context, self.caller, access))
         target = marks.unmarked(message, len(session.servers))
         if target is None:
             self._send_error(ProtocolError.invalid_request)

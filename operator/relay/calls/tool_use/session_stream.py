@@ -18,9 +18,8 @@ from relay.calls.tool_use.session_access import (
     LAST_EVENT_HEADER,
     STREAM_FIELDS,
     bodiless_request,
-    position_seal,
-    request_marks,
     session_and_access,
+    session_binding,
     session_fields,
 )
 from relay.dialect.endpoints import MCP_LABEL
@@ -99,7 +98,9 @@ class SessionStream(TenantRequest, StreamReader):
         else:
             session, access = opened
             self._permissions = access.permissions
-            self._request_marks = request_marks(self.request, self._context, caller, access)
+            self._request_marks = RequestMarks(
+                session_binding(self.request, self._context, caller, access)
+            )
             self._marks = session.version >= MARKED_SINCE
             if not self._takes_up(caller, access):
                 self.send(*error_answer(ProtocolError.unknown_event))
@@ -120,7 +121,9 @@ class SessionStream(TenantRequest, StreamReader):
 
     def _takes_up(self, caller: Caller, access: ToolAccess) -> bool:
         """Returns whether the stream begins, or goes on where an id of this session's says that it was."""
-        seal = self._position_seal = position_seal(self.request, self._context, caller, access)
+        seal = self._position_seal = PositionSeal(
+            session_binding(self.request, self._context, caller, access)
+        )
         given = [value for name, value in self.request.headers if name == LAST_EVENT_HEADER]
         if not given:
             return True

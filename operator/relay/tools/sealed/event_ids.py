@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from relay.tools.sealed.sealing import key_for, opened_text, sealed_text
+from relay.tools.sealed.sealing import SessionBinding, opened_text, sealed_text
 
 MAX_EVENT_ID_CHARACTERS: Final = 4096
 """Of the id of an event that a client sends in a header."""
@@ -22,16 +22,13 @@ _CALL_PURPOSE: Final = b"relay event id of a call v2"
 
 
 class PositionSeal:
-    """Seals and opens how far a session's stream has come at each server, as the id of an event (MCP 2025-11-25, basic/transports, Resumability).
-
-    secret is that of the session's own seal; while it is empty nothing is sealed.
-    """
+    """Seals and opens how far a session's stream has come at each server, as the id of an event (MCP 2025-11-25, basic/transports, Resumability)."""
 
     __slots__ = ("_bound", "_key")
 
-    def __init__(self, *, secret: bytes, caller: str, session: str) -> None:
-        self._bound = json.dumps([caller, session]).encode()
-        self._key = key_for(_EVENT_PURPOSE, secret, self._bound)
+    def __init__(self, session: SessionBinding) -> None:
+        self._bound = session.text
+        self._key = session.key_for(_EVENT_PURPOSE)
 
     def sealed(self, positions: Mapping[int, str], nonce: bytes) -> str:
         """Returns the id of an event that was reached with these ids, by the servers' places; empty where there can be none."""
@@ -72,9 +69,9 @@ class CallPositionSeal:
 
     __slots__ = ("_bound", "_key")
 
-    def __init__(self, *, secret: bytes, caller: str, session: str) -> None:
-        self._bound = json.dumps([caller, session]).encode()
-        self._key = key_for(_CALL_PURPOSE, secret, self._bound)
+    def __init__(self, session: SessionBinding) -> None:
+        self._bound = session.text
+        self._key = session.key_for(_CALL_PURPOSE)
 
     def sealed(self, position: CallPosition, nonce: bytes) -> str:
         """Returns the id of an event at this position; empty where there can be none."""

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import json
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -22,6 +23,23 @@ NONCE_BYTES: Final = 12
 def key_for(purpose: bytes, secret: bytes, bound: bytes) -> bytes:
     """Derives the key of one purpose and of what is sealed for bound from what the tenant's relays share; empty without a secret."""
     return hmac.new(secret, purpose + b"\0" + bound, hashlib.sha256).digest() if secret else b""
+
+
+class SessionBinding:
+    """The caller and the session that ids of events and of servers' requests are good for.
+
+    secret is that of the session's own seal; while it is empty nothing is sealed. caller names the tenant and its API key.
+    """
+
+    __slots__ = ("_secret", "text")
+
+    def __init__(self, *, secret: bytes, caller: str, session: str) -> None:
+        self._secret = secret
+        self.text = json.dumps([caller, session]).encode()
+
+    def key_for(self, purpose: bytes) -> bytes:
+        """Derives the key of one purpose; empty without a secret."""
+        return key_for(purpose, self._secret, self.text)
 
 
 def sealed_text(key: bytes, plain: bytes, bound: bytes, nonce: bytes) -> str:

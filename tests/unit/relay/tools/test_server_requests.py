@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from tests.unit.relay.tools.protocol import answer, message
 
 from relay.tools.reading.messages import MAX_ID, MAX_ID_CHARACTERS, Message
+from relay.tools.sealed.sealing import SessionBinding
 from relay.tools.server_requests import RequestMarks
 
-MARKS = RequestMarks(secret=b"s", caller="tenant/production", session="abc")
+MARKS = RequestMarks(SessionBinding(secret=b"s", caller="tenant/production", session="abc"))
 
 IDS = st.one_of(
     st.integers(-MAX_ID, MAX_ID),
@@ -80,8 +81,8 @@ def test_nobody_answers_what_was_asked_of_another_or_of_nobody() -> None:
     for forged in (f"{place}:{seal}:8", f"1:{seal}:{own}", f"{place}:{seal[::-1]}:{own}"):
         assert MARKS.unmarked(reply(forged), 2) is None
     for other in (
-        RequestMarks(secret=b"s", caller="tenant/production", session="another"),
-        RequestMarks(secret=b"s", caller="tenant/another", session="abc"),
-        RequestMarks(secret=b"t", caller="tenant/production", session="abc"),
+        RequestMarks(SessionBinding(secret=b"s", caller="tenant/production", session="another")),
+        RequestMarks(SessionBinding(secret=b"s", caller="tenant/another", session="abc")),
+        RequestMarks(SessionBinding(secret=b"t", caller="tenant/production", session="abc")),
     ):
         assert other.unmarked(reply(asked), 2) is None

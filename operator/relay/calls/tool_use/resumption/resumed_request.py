@@ -11,12 +11,11 @@ from relay.calls.tool_use.resumption.kept_calls import CallShare, ClaimReader, K
 from relay.calls.tool_use.resumption.resumable_call import ResumableCall
 from relay.calls.tool_use.session_access import (
     LAST_EVENT_HEADER,
-    call_position_seal,
     holder_of,
     new_nonce,
-    request_marks,
     secret_of,
     session_and_access,
+    session_binding,
 )
 from relay.dialect.refusals import Refusal
 from relay.http.downstream import ClientConnection
@@ -28,8 +27,9 @@ from relay.tools.permissions import Permissions
 from relay.tools.reading.eras import Era
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import StateSeal
-from relay.tools.sealed.event_ids import CALL_MARK, MARKED_SINCE, CallPosition
+from relay.tools.sealed.event_ids import CALL_MARK, MARKED_SINCE, CallPosition, CallPositionSeal
 from relay.tools.sealed.sessions import Session
+from relay.tools.server_requests import RequestMarks
 
 
 class ResumedRequest(AnsweringRequest, ClaimReader):
@@ -56,7 +56,7 @@ class ResumedRequest(AnsweringRequest, ClaimReader):
             self._send_error(opened)
             return
         session, access = opened
-        seal = call_position_seal(self.request, self._context, caller, access)
+        seal = CallPositionSeal(session_binding(self.request, self._context, caller, access))
         given = [value for name, value in self.request.headers if name == LAST_EVENT_HEADER]
         position = seal.opened(given[0].decode("latin-1")) if len(given) == 1 else None
         if position is None or permitted_at(position, access.permissions) is None:
@@ -120,7 +120,7 @@ class ResumedRequest(AnsweringRequest, ClaimReader):
             self,
             position.place,
             session.servers[position.place],
-            request_marks(self.request, self._context, caller, access),
+            RequestMarks(session_binding(self.request, self._context, caller, access)),
             position.server_id,
         )
         call.start(auth)

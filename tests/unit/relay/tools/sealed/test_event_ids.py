@@ -17,14 +17,14 @@ from relay.tools.sealed.event_ids import (
     PositionSeal,
     is_server_id,
 )
-from relay.tools.sealed.sealing import NONCE_BYTES
+from relay.tools.sealed.sealing import NONCE_BYTES, SessionBinding
 
 NONCE = b"n" * NONCE_BYTES
 POSITIONS = {0: "a_17", 3: "_GET_stream-0009"}
 
 
 def seal(*, secret: bytes = b"s", caller: str = "uid/app", session: str = "one") -> PositionSeal:
-    return PositionSeal(secret=secret, caller=caller, session=session)
+    return PositionSeal(SessionBinding(secret=secret, caller=caller, session=session))
 
 
 def test_positions_are_opened_as_they_were_sealed() -> None:
@@ -96,7 +96,7 @@ POSITION = CallPosition(
 def call_seal(
     *, secret: bytes = b"s", caller: str = "uid/app", session: str = "one"
 ) -> CallPositionSeal:
-    return CallPositionSeal(secret=secret, caller=caller, session=session)
+    return CallPositionSeal(SessionBinding(secret=secret, caller=caller, session=session))
 
 
 def test_the_position_of_a_call_is_opened_as_it_was_sealed() -> None:
