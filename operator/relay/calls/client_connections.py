@@ -7,16 +7,12 @@ from relay.accounting.metrics import WorkerMetrics
 from relay.calls.path_table import PathTable
 from relay.dialect.header_fields import PER_CALL, STEERING
 from relay.http.deadlines import DeadlineWheel
-from relay.http.downstream import (
-    ClientConnection,
-    ClientLimits,
-    ConnectionHost,
-    RequestHandler,
-)
+from relay.http.downstream import ClientConnection, ClientLimits, ConnectionHost
 from relay.http.head_cache import HeadMemory
 from relay.http.headers import SINGLE
 from relay.http.message import Request
 from relay.http.outbox import Outbox
+from relay.http.request_handler import RequestHandler
 from relay.settings import Settings
 
 

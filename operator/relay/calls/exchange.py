@@ -33,9 +33,10 @@ from relay.calls.tool_policy.permitted_tools import ToolsRefused, permitted_body
 from relay.dialect.endpoints import Endpoint
 from relay.dialect.refusals import Refusal
 from relay.dialect.request_body import CallBody, read_body
-from relay.http.downstream import ClientConnection, RequestHandler
+from relay.http.downstream import ClientConnection
 from relay.http.message import Request
 from relay.http.problem import Problem
+from relay.http.request_handler import RequestHandler
 from relay.random_ids import random_id
 from relay.routing.routes import Target
 from relay.tools.chat.chat_policy import ChatPolicy

@@ -4,8 +4,9 @@ from relay.calls.call_context import CallContext
 from relay.calls.exchange import Exchange
 from relay.calls.path_table import HandlerFactory
 from relay.dialect.endpoints import Endpoint
-from relay.http.downstream import ClientConnection, RequestHandler
+from relay.http.downstream import ClientConnection
 from relay.http.message import Request
+from relay.http.request_handler import RequestHandler
 
 
 class Exchanges(HandlerFactory):

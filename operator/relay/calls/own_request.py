@@ -13,9 +13,10 @@ from relay.calls.response_writer import ResponseWriter
 from relay.calls.tenants.caller import Caller, check_size, identify, request_id
 from relay.dialect.endpoints import MODEL, OTHER
 from relay.dialect.refusals import Refusal
-from relay.http.downstream import ClientConnection, RequestHandler
+from relay.http.downstream import ClientConnection
 from relay.http.message import Request
 from relay.http.problem import Problem
+from relay.http.request_handler import RequestHandler
 
 
 class OwnRequest(RequestHandler):

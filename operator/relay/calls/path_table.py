@@ -4,8 +4,9 @@ from abc import ABC, abstractmethod
 
 from mypy_extensions import trait
 
-from relay.http.downstream import ClientConnection, RequestHandler
+from relay.http.downstream import ClientConnection
 from relay.http.message import Request
+from relay.http.request_handler import RequestHandler
 
 
 @trait

@@ -17,6 +17,7 @@ from relay.http.message import CONTINUE, Request
 from relay.http.outbox import Channel, Outbox
 from relay.http.peer import peer_has_left, unread_bytes
 from relay.http.problem import Problem
+from relay.http.request_handler import RequestHandler
 
 PIPELINE_DEPTH: Final = 64
 """Requests one read may hold before the connection is closed; clients of this API do not pipeline at all."""
@@ -54,39 +55,6 @@ class ClientLimits:
     max_headers: int
     max_body_bytes: int
     single_fields: frozenset[bytes]
-
-
-@trait
-class RequestHandler(ABC):
-    """Handles one request of a connection."""
-
-    @abstractmethod
-    def begin(self) -> None:
-        """Called with the complete head; the handler may answer at once."""
-
-    @abstractmethod
-    def request_complete(self) -> None:
-        """Called with the complete body."""
-
-    @abstractmethod
-    def unusable(self, problem: Problem) -> None:
-        """Called when the request turns out unusable; the handler answers and finishes."""
-
-    @abstractmethod
-    def client_gone(self) -> None:
-        """Called when the client has left; the handler ends without an answer."""
-
-    @abstractmethod
-    def pause(self) -> None:
-        """Called when the client reads slower than the answer arrives."""
-
-    @abstractmethod
-    def resume(self) -> None:
-        """Called when the client has read what was written."""
-
-    @abstractmethod
-    def crashed(self, error: Exception) -> None:
-        """Ends the request after an exception in its handling, whenever that was; frees everything it holds."""
 
 
 @trait

@@ -19,9 +19,10 @@ from relay.calls.tool_use.single_calls.call_memory import CallMemory
 from relay.calls.tool_use.subscription_stream import ListeningReader, SubscriptionStream
 from relay.calls.tool_use.tool_record import record_of
 from relay.dialect.refusals import Refusal
-from relay.http.downstream import ClientConnection, RequestHandler
+from relay.http.downstream import ClientConnection
 from relay.http.headers import Field
 from relay.http.message import Request
+from relay.http.request_handler import RequestHandler
 from relay.random_ids import random_id
 from relay.routing.snapshot import ToolAccess
 from relay.tools.decisions import Own, Passed, Spread

@@ -6,8 +6,9 @@ import pytest
 from tests.unit.relay.memory import MemoryRelay, error, fields, get, status
 
 from relay.calls.path_table import HandlerFactory, PathEntry, PathTable
-from relay.http.downstream import ClientConnection, RequestHandler
+from relay.http.downstream import ClientConnection
 from relay.http.message import Request
+from relay.http.request_handler import RequestHandler
 
 Make = Callable[..., MemoryRelay]
 CHAT = "/v1/chat/completions"
