@@ -5,14 +5,12 @@ The machine's own clock is left alone: an operator's process is told another tim
 
 import signal
 import time
-from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.cluster.session.clients import Client
 from tests.contract.led_tenants import Climbing
-from tests.contract.operators import Operators, operators
-from tests.contract.referee import refereed
+from tests.contract.operators import Operators
+from tests.contract.referee import Referee
 
 from relay_operator.decisions.timestamps import from_text
 
@@ -33,34 +31,25 @@ def renewed_by(at: Operators, ahead_seconds: float) -> None:
 
 @pytest.mark.timeout(300)
 def test_a_climb_goes_on_step_by_step_whatever_clocks_are_set_to(
-    kubectl: Client, crds: None, namespace: str, tmp_path: Path
+    refereed_operators: Operators, referee: Referee
 ) -> None:
-    with (
-        refereed() as referee,
-        operators(
-            kubectl,
-            namespace,
-            tmp_path,
-            prometheus_url=referee.prometheus_url,
-            prometheus_scrape_seconds="1",
-        ) as at,
-    ):
-        leader = at.start()
-        at.leader()
-        tenant = Climbing(at, referee=referee, address=referee.addresses[0])
-        standby = at.start(ahead_seconds=HOUR / 2)
-        tenant.begin(11)
-        tenant.climb(step_percent=STEP)
-        tenant.reaches(STEP)
-        leader.set_clock(HOUR)
-        renewed_by(at, HOUR)
-        tenant.reaches(2 * STEP)
-        leader.set_clock(-HOUR)
-        renewed_by(at, -HOUR)
-        assert (at.holder(), at.lease()["leaseTransitions"]) == (leader.name, 1)
-        leader.signal(signal.SIGKILL)
-        assert at.leader(other_than=leader.name) is standby
-        renewed_by(at, HOUR / 2)
-        tenant.is_promoted()
-        tenant.has_climbed_by_its_steps(STEP)
-        tenant.is_stored_as_in_force()
+    at = refereed_operators
+    leader = at.start()
+    at.leader()
+    tenant = Climbing(at, referee=referee, address=referee.addresses[0])
+    standby = at.start(ahead_seconds=HOUR / 2)
+    tenant.begin(11)
+    tenant.climb(step_percent=STEP)
+    tenant.reaches(STEP)
+    leader.set_clock(HOUR)
+    renewed_by(at, HOUR)
+    tenant.reaches(2 * STEP)
+    leader.set_clock(-HOUR)
+    renewed_by(at, -HOUR)
+    assert (at.holder(), at.lease()["leaseTransitions"]) == (leader.name, 1)
+    leader.signal(signal.SIGKILL)
+    assert at.leader(other_than=leader.name) is standby
+    renewed_by(at, HOUR / 2)
+    tenant.is_promoted()
+    tenant.has_climbed_by_its_steps(STEP)
+    tenant.is_stored_as_in_force()

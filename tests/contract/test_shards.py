@@ -2,13 +2,11 @@
 
 import json
 import signal
-from pathlib import Path
 
 import pytest
-from tests.cluster.session.clients import Client
 from tests.contract.led_tenants import Climbing, LedTenant
-from tests.contract.operators import Operators, operators
-from tests.contract.referee import refereed
+from tests.contract.operators import Operator, Operators
+from tests.contract.referee import Referee
 
 from relay_contract import endpoints
 
@@ -30,70 +28,54 @@ def whose(at: Operators, *tenants: LedTenant) -> list[set[str]]:
     return [{name for name, page in pages.items() if line in page} for line in lines]
 
 
+def each_is_led(at: Operators, *expected: tuple[LedTenant, Operator]) -> None:
+    """Waits until each Tenant is the operator's that is named with it, and nobody else's."""
+    at.until(
+        "an operator for each",
+        lambda: whose(at, *(tenant for tenant, _ in expected)),
+        lambda seen: seen == [{operator.name} for _, operator in expected],
+    )
+
+
 @pytest.mark.timeout(300)
 def test_each_tenant_is_one_operators_and_a_climb_goes_on_from_hand_to_hand(
-    kubectl: Client, crds: None, namespace: str, tmp_path: Path
+    refereed_operators: Operators, referee: Referee
 ) -> None:
-    with (
-        refereed() as referee,
-        operators(
-            kubectl,
-            namespace,
-            tmp_path,
-            lease_seconds="3",
-            prometheus_url=referee.prometheus_url,
-            prometheus_scrape_seconds="1",
-        ) as at,
-    ):
-        listed = shards("tier=premium")
-        main, premium = at.start(shards=listed), at.start(shards=listed, shard=SHARD)
-        assert at.leader() is main
-        assert at.leader(shard=SHARD) is premium
-        moving = Climbing(at, referee=referee, address=referee.addresses[0])
-        staying = LedTenant(at)
-        moving.begin(11)
-        staying.acts(11, **PREMIUM)
-        at.until(
-            "an operator for each",
-            lambda: whose(at, moving, staying),
-            lambda seen: seen == [{main.name}, {premium.name}],
-        )
-        moving.climb(step_percent=STEP)
-        moving.reaches(STEP)
+    at = refereed_operators
+    at.settings["lease_seconds"] = "3"
+    listed = shards("tier=premium")
+    main, premium = at.start(shards=listed), at.start(shards=listed, shard=SHARD)
+    assert at.leader() is main
+    assert at.leader(shard=SHARD) is premium
+    moving = Climbing(at, referee=referee, address=referee.addresses[0])
+    staying = LedTenant(at)
+    moving.begin(11)
+    staying.acts(11, **PREMIUM)
+    each_is_led(at, (moving, main), (staying, premium))
+    moving.climb(step_percent=STEP)
+    moving.reaches(STEP)
 
-        # from hand to hand and back, while the canary climbs; whose it was stands still, and has no part in the next step
-        for depth, labels, former in ((12, PREMIUM, main), (13, {}, premium)):
-            moving.apply(depth, **labels)
-            moving.pod_has(depth)
-            former.signal(signal.SIGSTOP)
-            moving.reaches(moving.weight + STEP)
-            former.signal(signal.SIGCONT)
-        at.until(
-            "an operator for each again",
-            lambda: whose(at, moving, staying),
-            lambda seen: seen == [{main.name}, {premium.name}],
-        )
-
-        # another list: operators with it stand by before those with the former one end
-        listed = shards("tier=gold")
-        new = [at.start(shards=listed), at.start(shards=listed, shard=SHARD)]
-        for one in (main, premium):
-            one.signal(signal.SIGTERM)
-            assert one.ends() == 0
-        assert at.leader(other_than=main.name) is new[0]
-        assert at.leader(other_than=premium.name, shard=SHARD) is new[1]
+    # from hand to hand and back, while the canary climbs; whose it was stands still, and has no part in the next step
+    for depth, labels, former in ((12, PREMIUM, main), (13, {}, premium)):
+        moving.apply(depth, **labels)
+        moving.pod_has(depth)
+        former.signal(signal.SIGSTOP)
         moving.reaches(moving.weight + STEP)
-        staying.acts(14, **PREMIUM)
-        at.until(
-            "the main operator for both",
-            lambda: whose(at, moving, staying),
-            lambda seen: seen == [{new[0].name}, {new[0].name}],
-        )
-        moving.acts(15, tier="gold")
-        at.until(
-            "an operator for each with the new list",
-            lambda: whose(at, moving, staying),
-            lambda seen: seen == [{new[1].name}, {new[0].name}],
-        )
-        moving.has_climbed_by_its_steps(STEP)
-        moving.is_stored_as_in_force()
+        former.signal(signal.SIGCONT)
+    each_is_led(at, (moving, main), (staying, premium))
+
+    # another list: operators with it stand by before those with the former one end
+    listed = shards("tier=gold")
+    new = [at.start(shards=listed), at.start(shards=listed, shard=SHARD)]
+    for one in (main, premium):
+        one.signal(signal.SIGTERM)
+        assert one.ends() == 0
+    assert at.leader(other_than=main.name) is new[0]
+    assert at.leader(other_than=premium.name, shard=SHARD) is new[1]
+    moving.reaches(moving.weight + STEP)
+    staying.acts(14, **PREMIUM)
+    each_is_led(at, (moving, new[0]), (staying, new[0]))
+    moving.acts(15, tier="gold")
+    each_is_led(at, (moving, new[1]), (staying, new[0]))
+    moving.has_climbed_by_its_steps(STEP)
+    moving.is_stored_as_in_force()

@@ -2,13 +2,11 @@
 
 import json
 import signal
-from pathlib import Path
 
 import pytest
-from tests.cluster.session.clients import Client
 from tests.contract.led_tenants import Climbing
-from tests.contract.operators import Operators, operators
-from tests.contract.referee import Referee, refereed
+from tests.contract.operators import Operators
+from tests.contract.referee import Referee
 
 from relay_operator import names
 
@@ -35,55 +33,46 @@ def late_pushes(referee: Referee) -> list[str]:
 
 @pytest.mark.timeout(300)
 def test_of_two_leaders_the_pods_obey_the_later_one(
-    kubectl: Client, crds: None, namespace: str, tmp_path: Path
+    refereed_operators: Operators, referee: Referee
 ) -> None:
-    with (
-        refereed() as referee,
-        operators(
-            kubectl,
-            namespace,
-            tmp_path,
-            lease_seconds="4",
-            prometheus_url=referee.prometheus_url,
-            prometheus_scrape_seconds="1",
-        ) as at,
-    ):
-        both = [at.start(), at.start()]
-        first = at.leader()
-        [second] = [one for one in both if one is not first]
-        tenant = Climbing(at, referee=referee, address=referee.addresses[0])
-        tenant.begin(11)
-        tenant.climb(step_percent=STEP)
-        tenant.reaches(STEP)
-        at.until("a standby", second.is_ready, bool)
+    at = refereed_operators
+    at.settings["lease_seconds"] = "4"
+    both = [at.start(), at.start()]
+    first = at.leader()
+    [second] = [one for one in both if one is not first]
+    tenant = Climbing(at, referee=referee, address=referee.addresses[0])
+    tenant.begin(11)
+    tenant.climb(step_percent=STEP)
+    tenant.reaches(STEP)
+    at.until("a standby", second.is_ready, bool)
 
-        # a hand gives the Lease back in the leader's place, which stands still and believes to lead when it goes on
-        first.signal(signal.SIGSTOP)
-        write_into_the_lease(at, "", mark="1")
-        assert at.leader(other_than=first.name) is second
-        tenant.apply(12)
-        tenant.pod_has(12)
-        first.signal(signal.SIGCONT)
-        at.until("its notice", first.output, lambda seen: "lead lost" in seen)
+    # a hand gives the Lease back in the leader's place, which stands still and believes to lead when it goes on
+    first.signal(signal.SIGSTOP)
+    write_into_the_lease(at, "", mark="1")
+    assert at.leader(other_than=first.name) is second
+    tenant.apply(12)
+    tenant.pod_has(12)
+    first.signal(signal.SIGCONT)
+    at.until("its notice", first.output, lambda seen: "lead lost" in seen)
 
-        # a hand takes it for somebody who does not exist: nobody acts until that one's lease is over
-        write_into_the_lease(at, "nobody_0")
-        at.until("its notice", second.output, lambda seen: "lead lost" in seen)
-        third = at.leader(other_than="nobody")
-        tenant.apply(13)
-        tenant.pod_has(13)
+    # a hand takes it for somebody who does not exist: nobody acts until that one's lease is over
+    write_into_the_lease(at, "nobody_0")
+    at.until("its notice", second.output, lambda seen: "lead lost" in seen)
+    third = at.leader(other_than="nobody")
+    tenant.apply(13)
+    tenant.pod_has(13)
 
-        # and one that is deleted while its leader stands still goes to another one
-        other = first if third is second else second
-        third.signal(signal.SIGSTOP)
-        kubectl("delete", "lease", names.LEADER_LEASE, "-n", at.namespace)
-        assert at.leader(other_than=third.name) is other
-        tenant.apply(14)
-        tenant.pod_has(14)
-        third.signal(signal.SIGCONT)
-        tenant.is_promoted()
-        tenant.has_climbed_by_its_steps(STEP)
-        tenant.is_stored_as_in_force()
-        late = late_pushes(referee)
-        assert set(late) <= {"stale_epoch"}
-        print(f"{len(late)} pushes of leaders of the past")
+    # and one that is deleted while its leader stands still goes to another one
+    other = first if third is second else second
+    third.signal(signal.SIGSTOP)
+    at.kubectl("delete", "lease", names.LEADER_LEASE, "-n", at.namespace)
+    assert at.leader(other_than=third.name) is other
+    tenant.apply(14)
+    tenant.pod_has(14)
+    third.signal(signal.SIGCONT)
+    tenant.is_promoted()
+    tenant.has_climbed_by_its_steps(STEP)
+    tenant.is_stored_as_in_force()
+    late = late_pushes(referee)
+    assert set(late) <= {"stale_epoch"}
+    print(f"{len(late)} pushes of leaders of the past")
