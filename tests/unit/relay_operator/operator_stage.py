@@ -42,6 +42,16 @@ class Stage(Surroundings):
         await life.start()
         return life
 
+    async def operator_of_a_tenant(self, *providers: str) -> Life:
+        """Starts a life of the operator with these providers and a tenant, which gets its pod once it has settled."""
+        for provider in providers:
+            self.provider(provider)
+        self.tenant()
+        life = await self.operator()
+        await self.settle()
+        self.pod()
+        return life
+
     async def settle(self, seconds: float = _QUIET_SECONDS) -> None:
         """Lets that much time pass."""
         await asyncio.sleep(seconds)

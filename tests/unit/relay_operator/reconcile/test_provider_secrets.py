@@ -251,11 +251,7 @@ async def test_a_rotated_key_reaches_the_relays_within_seconds_and_the_kubelet_i
     None
 ):
     stage = Stage()
-    stage.provider("legacy")
-    stage.tenant()
-    life = await stage.operator()
-    await stage.settle()
-    stage.pod()
+    life = await stage.operator_of_a_tenant("legacy")
     stage.route()
     await stage.settle()
 
@@ -277,11 +273,7 @@ async def test_a_rotated_key_reaches_the_relays_within_seconds_and_the_kubelet_i
 @in_virtual_time
 async def test_keys_that_all_went_while_no_operator_ran_leave_the_pods_at_once() -> None:
     stage = Stage()
-    stage.provider("legacy")
-    stage.tenant()
-    life = await stage.operator()
-    await stage.settle()
-    stage.pod()
+    life = await stage.operator_of_a_tenant("legacy")
     stage.route()
     await stage.settle(20)
     assert handed(stage) == {"legacy": "key"}
@@ -304,11 +296,7 @@ def mark_of(stage: Stage) -> str:
 @in_virtual_time
 async def test_a_secret_that_is_not_labelled_for_the_provider_is_sent_nowhere() -> None:
     stage = Stage()
-    stage.provider("legacy")
-    stage.tenant()
-    life = await stage.operator()
-    await stage.settle()
-    stage.pod()
+    life = await stage.operator_of_a_tenant("legacy")
     stage.provider("thief", key=False, auth={"secretName": "legacy-key"})
     stage.route(stable={"provider": "thief"})
     await stage.settle()

@@ -176,11 +176,7 @@ def label(value: Any) -> str:
 
 async def a_stage() -> tuple[Stage, Life]:
     stage = Stage()
-    stage.provider("legacy")
-    stage.tenant()
-    life = await stage.operator()
-    await stage.settle()
-    stage.pod()
+    life = await stage.operator_of_a_tenant("legacy")
     stage.route()
     # until the kubelet was asked again to mount the key, and the provider was probed
     await stage.settle(20)

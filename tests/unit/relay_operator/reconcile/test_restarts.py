@@ -19,12 +19,7 @@ ANALYSIS = {"window": "60s", "minRequests": 10, "errorRate": {"maxPercent": 1}}
 async def a_stage(**route: Any) -> tuple[Stage, Life, dict[str, Any]]:
     """Sets up a tenant with one relay pod, and a route with a canary."""
     stage = Stage()
-    for provider in ("legacy", "new"):
-        stage.provider(provider)
-    stage.tenant()
-    life = await stage.operator()
-    await stage.settle()
-    stage.pod()
+    life = await stage.operator_of_a_tenant("legacy", "new")
     made = stage.route(**{"canary": CANARY, "analysis": ANALYSIS} | route)
     await stage.settle()
     return stage, life, made

@@ -16,12 +16,7 @@ SPACE = "relay-finance"
 async def a_stage() -> tuple[Stage, Life]:
     """Sets up a tenant with one relay pod, and two providers; no route yet."""
     stage = Stage()
-    for provider in ("legacy", "new"):
-        stage.provider(provider)
-    stage.tenant()
-    life = await stage.operator()
-    await stage.settle()
-    stage.pod()
+    life = await stage.operator_of_a_tenant("legacy", "new")
     await stage.settle()
     return stage, life
 

@@ -60,12 +60,7 @@ def hears(stage: Stage, transport: Heard, secret_file: str) -> "asyncio.Task[Non
 
 
 async def a_canary(stage: Stage) -> tuple[Life, dict[str, Any]]:
-    for provider in ("legacy", "new"):
-        stage.provider(provider)
-    stage.tenant()
-    life = await stage.operator()
-    await stage.settle()
-    stage.pod()
+    life = await stage.operator_of_a_tenant("legacy", "new")
     route = stage.route(canary=CANARY, analysis=ANALYSIS)
     await stage.settle()
     stage.serve(route, 0)

@@ -247,11 +247,7 @@ async def test_the_oldest_reconcile_that_cannot_even_be_given_up_is_named() -> N
 @in_virtual_time
 async def test_a_reconcile_that_was_given_up_is_told_by_its_object() -> None:
     stage = Stage()
-    stage.provider("legacy")
-    stage.tenant()
-    life = await stage.operator()
-    await stage.settle()
-    stage.pod()
+    life = await stage.operator_of_a_tenant("legacy")
     await stage.settle()
     answer, silent = life.api.get, True
 
@@ -282,11 +278,7 @@ async def test_a_conflict_that_lasts_is_told_by_the_object_it_concerns(
     kind: str, contested: str
 ) -> None:
     stage = Stage()
-    stage.provider("legacy")
-    stage.tenant()
-    life = await stage.operator()
-    await stage.settle()
-    stage.pod()
+    life = await stage.operator_of_a_tenant("legacy")
     stage.route()
     await stage.settle()
     life.api.failures.statuses[contested] = 409
@@ -315,11 +307,7 @@ async def test_a_conflict_that_lasts_is_told_by_the_object_it_concerns(
 @in_virtual_time
 async def test_a_route_that_is_gone_and_cannot_be_written_off_is_told_by_its_tenant() -> None:
     stage = Stage()
-    stage.provider("legacy")
-    stage.tenant()
-    life = await stage.operator()
-    await stage.settle()
-    stage.pod()
+    life = await stage.operator_of_a_tenant("legacy")
     stage.route()
     await stage.settle()
     life.api.failures.statuses["ConfigMap"] = 403

@@ -24,12 +24,7 @@ ANALYSIS = {"window": "60s", "minRequests": 10, "errorRate": {"maxPercent": 1}}
 async def shadowed(**canary: Any) -> tuple[Stage, Life, dict[str, Any]]:
     """Returns a canary whose preflight has passed."""
     stage = Stage()
-    for provider in ("legacy", "new"):
-        stage.provider(provider)
-    stage.tenant()
-    life = await stage.operator()
-    await stage.settle()
-    stage.pod()
+    life = await stage.operator_of_a_tenant("legacy", "new")
     await stage.settle()
     made = stage.route(canary=CANARY | canary, analysis=ANALYSIS)
     await stage.settle()
@@ -258,12 +253,7 @@ async def test_prometheus_is_asked_about_copies_only_while_a_route_is_in_the_pha
 @in_virtual_time
 async def test_copies_without_least_time_and_number_hold_nothing() -> None:
     stage = Stage()
-    for provider in ("legacy", "new"):
-        stage.provider(provider)
-    stage.tenant()
-    life = await stage.operator()
-    await stage.settle()
-    stage.pod()
+    life = await stage.operator_of_a_tenant("legacy", "new")
     stage.route(canary=CANARY | {"shadow": {"percent": 10}}, analysis=ANALYSIS)
     await stage.settle()
     assert (status(stage)["phase"], served(stage)) == ("Progressing", (25, 10))

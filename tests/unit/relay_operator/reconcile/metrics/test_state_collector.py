@@ -35,12 +35,7 @@ ANALYSIS = {"minRequests": 10, "errorRate": {"maxPercent": 1}, "unmeasurable": {
 
 async def a_canary(**analysis: Any) -> tuple[Stage, Life, dict[str, Any]]:
     stage = Stage()
-    for provider in ("legacy", "new"):
-        stage.provider(provider)
-    stage.tenant()
-    life = await stage.operator()
-    await stage.settle()
-    stage.pod()
+    life = await stage.operator_of_a_tenant("legacy", "new")
     route = stage.route(canary=CANARY, analysis=ANALYSIS | analysis)
     await stage.settle()
     stage.serve(route, 0)

@@ -19,12 +19,7 @@ CANARY = {"provider": "new", "percent": 50, "progression": {"stepPercent": 50, "
 
 async def a_stage(**route: Any) -> tuple[Stage, Life]:
     stage = Stage()
-    for provider in ("legacy", "new"):
-        stage.provider(provider)
-    stage.tenant()
-    life = await stage.operator()
-    await stage.settle()
-    stage.pod()
+    life = await stage.operator_of_a_tenant("legacy", "new")
     stage.route(**route)
     await stage.settle()
     return stage, life
