@@ -31,6 +31,19 @@ async def operators(stage: Stage) -> tuple[Life, Life]:
     return found[0], found[1]
 
 
+async def operators_of_a_tenant(
+    stage: Stage, labels: dict[str, str] | None = None
+) -> tuple[Life, Life]:
+    """Starts both operators with two providers and a tenant, which gets its pod once they have settled."""
+    for provider in ("legacy", "new"):
+        stage.provider(provider)
+    stage.tenant(labels=labels)
+    found = await operators(stage)
+    await stage.settle()
+    stage.pod()
+    return found
+
+
 async def ended(*lives: Life) -> None:
     """Ends all of them."""
     for one in lives:
@@ -50,12 +63,7 @@ def weight(stage: Stage) -> int | None:
 
 async def a_climb(stage: Stage, labels: dict[str, str] | None) -> tuple[Life, Life, dict[str, Any]]:
     """Lets a canary climb to half of the calls."""
-    for provider in ("legacy", "new"):
-        stage.provider(provider)
-    stage.tenant(labels=labels)
-    main, premium = await operators(stage)
-    await stage.settle()
-    stage.pod()
+    main, premium = await operators_of_a_tenant(stage, labels)
     route = stage.route(canary=CANARY, analysis=ANALYSIS)
     await stage.settle()
     stage.serve(route, 50)
@@ -73,12 +81,7 @@ def test_a_step_of_a_tenant_that_changes_hands_is_not_shifted_by_a_former_leader
     @in_virtual_time
     async def story() -> None:
         stage = Stage()
-        for provider in ("legacy", "new"):
-            stage.provider(provider)
-        stage.tenant()
-        main, premium = await operators(stage)
-        await stage.settle()
-        stage.pod()
+        main, premium = await operators_of_a_tenant(stage)
         progression = CANARY["progression"] | {"every": "60s"}
         route = stage.route(canary=CANARY | {"progression": progression}, analysis=ANALYSIS)
         await stage.settle()
@@ -197,12 +200,7 @@ def test_no_move_is_told_again_where_a_tenant_is_shown_to_have_moved_before_its_
     @in_virtual_time
     async def story() -> None:
         stage = Stage()
-        for provider in ("legacy", "new"):
-            stage.provider(provider)
-        stage.tenant()
-        main, premium = await operators(stage)
-        await stage.settle()
-        stage.pod()
+        main, premium = await operators_of_a_tenant(stage)
         route = stage.route(canary=CANARY, analysis=ANALYSIS)
         await until(stage, lambda: weight(stage) == 25)
         await stage.settle(1)
