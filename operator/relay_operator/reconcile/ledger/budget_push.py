@@ -3,7 +3,6 @@
 A loop at a pace of its own. An alert is told again and again until the webhook has delivered it; its id stays the same.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, Final
@@ -23,10 +22,11 @@ from relay_operator.cluster.webhook.budget_message import alert_id, of_alert
 from relay_operator.cluster.webhook.sender import Webhook
 from relay_operator.decisions.ledger import budget_conditions
 from relay_operator.decisions.route_status import Move
-from relay_operator.errors import ApiServerRefused, Conflict, LedgerUnavailable, Unavailable
+from relay_operator.errors import ApiServerRefused, LedgerUnavailable
 from relay_operator.manifests.ledger.spending import tenant_budget
 from relay_operator.names import Reason
 from relay_operator.reconcile.ledger.ledger_news import LedgerNews
+from relay_operator.reconcile.ledger.repeated_looks import look_again
 from relay_operator.reconcile.watched_objects import Invalid
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
@@ -82,14 +82,12 @@ class BudgetPush:
 
     async def run(self) -> None:
         """Looks until cancelled."""
-        while True:
-            try:
-                await self.look()
-            except (ApiServerRefused, Conflict, Unavailable) as error:
-                logger.warning("budgets not looked at, will retry", extra={"why": str(error)})
-            except Exception:  # the loop goes on whatever one tenant has
-                logger.exception("budgets not looked at, will retry")
-            await asyncio.sleep(LOOK_SECONDS)
+        await look_again(
+            self.look,
+            every_seconds=LOOK_SECONDS,
+            logger=logger,
+            failure="budgets not looked at, will retry",
+        )
 
     async def look(self) -> None:
         """Does once what is due. Raises ApiServerRefused, Conflict or Unavailable."""

@@ -1,6 +1,5 @@
 """Tells PriceLists of a platform that has no ledger that nothing is priced by them: whoever waits for their status learns why."""
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, Final
@@ -9,9 +8,10 @@ from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.decisions.ledger import price_conditions
-from relay_operator.errors import ApiServerRefused, Conflict, Unavailable
+from relay_operator.errors import ApiServerRefused, Conflict
 from relay_operator.reconcile.failure_report import report_status
 from relay_operator.reconcile.ledger.price_lists import PriceLists
+from relay_operator.reconcile.ledger.repeated_looks import look_again
 
 logger = logging.getLogger(__name__)
 
@@ -37,14 +37,12 @@ class ListsWithoutLedger:
 
     async def run(self) -> None:
         """Looks until cancelled."""
-        while True:
-            try:
-                await self.look()
-            except (ApiServerRefused, Conflict, Unavailable) as error:
-                logger.warning("price lists not looked at, will retry", extra={"why": str(error)})
-            except Exception:  # the loop goes on whatever one list has
-                logger.exception("price lists not looked at, will retry")
-            await asyncio.sleep(LOOK_SECONDS)
+        await look_again(
+            self.look,
+            every_seconds=LOOK_SECONDS,
+            logger=logger,
+            failure="price lists not looked at, will retry",
+        )
 
     async def look(self) -> None:
         """Tells each list that has not been told. Raises ApiServerRefused, Conflict or Unavailable."""

@@ -17,12 +17,13 @@ from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.decisions import conditions
 from relay_operator.decisions.ledger import price_conditions
 from relay_operator.decisions.ledger.standing import Month, Standing, ToldList
-from relay_operator.errors import ApiServerRefused, Conflict, LedgerUnavailable, Unavailable
+from relay_operator.errors import ApiServerRefused, Conflict, LedgerUnavailable
 from relay_operator.names import ConditionType
 from relay_operator.reconcile.failure_report import report_status
 from relay_operator.reconcile.ledger.book_composer import BookComposer, ComposedBook
 from relay_operator.reconcile.ledger.ledger_news import LedgerNews
 from relay_operator.reconcile.ledger.price_lists import PriceLists
+from relay_operator.reconcile.ledger.repeated_looks import look_again
 from relay_operator.reconcile.watched_objects import Watched, WatchedObjects
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
@@ -78,14 +79,12 @@ class PricePush:
 
     async def run(self) -> None:
         """Looks until cancelled."""
-        while True:
-            try:
-                await self.look()
-            except (ApiServerRefused, Conflict, Unavailable) as error:
-                logger.warning("prices not looked at, will retry", extra={"why": str(error)})
-            except Exception:  # the loop goes on whatever one list has
-                logger.exception("prices not looked at, will retry")
-            await asyncio.sleep(LOOK_SECONDS)
+        await look_again(
+            self.look,
+            every_seconds=LOOK_SECONDS,
+            logger=logger,
+            failure="prices not looked at, will retry",
+        )
 
     async def look(self) -> None:
         """Does once what is due. Raises ApiServerRefused, Conflict or Unavailable."""
