@@ -26,6 +26,14 @@ def push(
     return answer.status, answer.json().get("error", {}).get("code", "")
 
 
+def mount(relay: Relay, document: Document) -> None:
+    """Mounts a document, and waits until it is in force."""
+    relay.write_document(document)
+    eventually(
+        relay.acknowledged, lambda seen: seen.generation == document.generation, what="the file"
+    )
+
+
 def test_a_leader_that_shows_itself_ends_what_those_before_it_can_do(
     new_relay: NewRelay, platform: Platform, backup: Upstream
 ) -> None:
@@ -56,11 +64,7 @@ def test_a_mounted_document_of_a_former_leader_changes_nothing(
     assert push(relay, platform, composed_by(platform, 1), leader=2) == (200, "")
     relay.write_document(composed_by(platform, 1, "backup"))
     steady(relay.acknowledged, for_seconds=LONG_ENOUGH_TO_BE_READ_SECONDS, what="what is in force")
-    newer = composed_by(platform, 2, "backup")
-    relay.write_document(newer)
-    eventually(
-        relay.acknowledged, lambda seen: seen.generation == newer.generation, what="the file"
-    )
+    mount(relay, composed_by(platform, 2, "backup"))
     relay.chat()
     assert backup.calls() == 1
 
@@ -69,11 +73,7 @@ def test_a_document_shows_its_leader_without_a_push(
     new_relay: NewRelay, platform: Platform
 ) -> None:
     relay = new_relay()
-    mounted = composed_by(platform, 5)
-    relay.write_document(mounted)
-    eventually(
-        relay.acknowledged, lambda seen: seen.generation == mounted.generation, what="the file"
-    )
+    mount(relay, composed_by(platform, 5))
     assert push(relay, platform, composed_by(platform, 4), leader=4) == (409, "stale_epoch")
 
 
@@ -81,11 +81,7 @@ def test_the_document_that_a_relay_begins_with_shows_its_leader(
     new_relay: NewRelay, platform: Platform
 ) -> None:
     relay = new_relay()
-    mounted = composed_by(platform, 5)
-    relay.write_document(mounted)
-    eventually(
-        relay.acknowledged, lambda seen: seen.generation == mounted.generation, what="the file"
-    )
+    mount(relay, composed_by(platform, 5))
     # nobody has pushed: only the document tells
     relay.restart()
     relay.wait_ready()

@@ -17,7 +17,7 @@ from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
 from tests.blackbox.wire import Answer, request_bytes
 
-from relay_contract.document import Breaker, Limits, ModelLimit, ProviderLimits
+from relay_contract.document import Breaker, Document, Limits, ModelLimit, ProviderLimits, Queue
 
 ONE_SEAT = {"concurrency": 1, "max_depth": 100, "max_wait_seconds": 30}
 
@@ -175,20 +175,27 @@ def test_rejections_are_counted_by_reason(relay: Relay, platform: Platform) -> N
     )
 
 
+def tripping(platform: Platform, queue: Queue = WIDE_QUEUE, **requests_per_minute: int) -> Document:
+    """Returns a document by which the first failure of the canary, which gets all calls, opens its breaker; with quotas of providers."""
+    quotas = {
+        name: ProviderLimits(requests_per_minute=quota)
+        for name, quota in requests_per_minute.items()
+    }
+    providers = [
+        one.model_copy(update={"limits": quotas.get(one.name, one.limits)})
+        for one in platform.providers()
+    ]
+    breaker = Breaker(min_failures=1, open_seconds=60)
+    routes = [route(canary="canary", canary_percent=100, breaker=breaker)]
+    return platform.document(providers=providers, routes=routes, queue=queue)
+
+
 def test_calls_that_an_open_breaker_sends_to_stable_are_charged_to_stables_quota(
     relay: Relay, platform: Platform, stable: Upstream, canary: Upstream
 ) -> None:
-    quotas = {"stable": ProviderLimits(requests_per_minute=2), "canary": ProviderLimits()}
     canary.behave(fault="reset")
-    providers = [
-        one.model_copy(update={"limits": quotas.get(one.name, ProviderLimits())})
-        for one in platform.providers()
-    ]
-    tripping = route(
-        canary="canary", canary_percent=100, breaker=Breaker(min_failures=1, open_seconds=60)
-    )
     queue = WIDE_QUEUE.model_copy(update={"max_wait_seconds": 1})
-    relay.push(platform.document(providers=providers, routes=[tripping], queue=queue))
+    relay.push(tripping(platform, stable=2, queue=queue))
     assert relay.chat().status == 502
     assert relay.chat().status == 200
     refused = relay.chat()
@@ -201,16 +208,7 @@ def test_calls_do_not_wait_for_the_quota_of_a_canary_whose_breaker_is_open(
     relay: Relay, platform: Platform, stable: Upstream, canary: Upstream
 ) -> None:
     canary.behave(fault="reset")
-    providers = [
-        one.model_copy(update={"limits": ProviderLimits(requests_per_minute=1)})
-        if one.name == "canary"
-        else one
-        for one in platform.providers()
-    ]
-    tripping = route(
-        canary="canary", canary_percent=100, breaker=Breaker(min_failures=1, open_seconds=60)
-    )
-    relay.push(platform.document(providers=providers, routes=[tripping]))
+    relay.push(tripping(platform, canary=1))
     assert relay.chat().status == 502
     assert [relay.chat().status for _ in range(3)] == [200] * 3
     assert (stable.calls(), canary.calls()) == (3, 1)
@@ -221,17 +219,8 @@ def test_calls_that_wait_for_the_quota_of_a_canary_go_to_stable_when_it_fails(
 ) -> None:
     # silent for a second, then a failure
     canary.behave(fault="no_answer")
-    providers = [
-        one.model_copy(update={"limits": ProviderLimits(requests_per_minute=1)})
-        if one.name == "canary"
-        else one
-        for one in platform.providers()
-    ]
-    tripping = route(
-        canary="canary", canary_percent=100, breaker=Breaker(min_failures=1, open_seconds=60)
-    )
     queue = WIDE_QUEUE.model_copy(update={"max_wait_seconds": 120})
-    relay.push(platform.document(providers=providers, routes=[tripping], queue=queue))
+    relay.push(tripping(platform, canary=1, queue=queue))
     with relay.wire() as first, relay.wire() as second, relay.wire() as third:
         for wire in (first, second, third):
             wire.send(request_bytes("POST", CHAT, {"authorization": f"Bearer {KEY}"}, chat_body()))

@@ -138,11 +138,7 @@ def wait_listening(relay: Relay) -> None:
 
 
 async def test_a_document_is_acknowledged_and_stored(
-    relay: Relay,
-    watched_state: WatchedState,
-    server: InMemoryApiServer,
-    key: Ed25519PrivateKey,
-    new_operator: Begin,
+    relay: Relay, server: InMemoryApiServer, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
     operator = new_operator()
@@ -154,11 +150,7 @@ async def test_a_document_is_acknowledged_and_stored(
 
 
 async def test_a_restarted_operator_continues_from_the_stored_document(
-    relay: Relay,
-    watched_state: WatchedState,
-    server: InMemoryApiServer,
-    key: Ed25519PrivateKey,
-    new_operator: Begin,
+    relay: Relay, new_operator: Begin
 ) -> None:
     wait_listening(relay)
     await new_operator().weigh(25)
@@ -170,11 +162,7 @@ async def test_a_restarted_operator_continues_from_the_stored_document(
 
 
 async def test_a_weight_reaches_the_relay_while_the_api_server_is_unreachable(
-    relay: Relay,
-    watched_state: WatchedState,
-    server: InMemoryApiServer,
-    key: Ed25519PrivateKey,
-    new_operator: Begin,
+    relay: Relay, server: InMemoryApiServer, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
     operator = new_operator()
@@ -190,11 +178,7 @@ async def test_a_weight_reaches_the_relay_while_the_api_server_is_unreachable(
 
 
 async def test_an_operator_that_lost_its_memory_numbers_its_document_above_the_pods(
-    relay: Relay,
-    watched_state: WatchedState,
-    server: InMemoryApiServer,
-    key: Ed25519PrivateKey,
-    new_operator: Begin,
+    relay: Relay, new_operator: Begin
 ) -> None:
     wait_listening(relay)
     forgetful = new_operator()
@@ -211,11 +195,7 @@ async def test_an_operator_that_lost_its_memory_numbers_its_document_above_the_p
 
 
 async def test_a_pod_without_the_providers_key_has_not_acknowledged(
-    relay: Relay,
-    watched_state: WatchedState,
-    server: InMemoryApiServer,
-    key: Ed25519PrivateKey,
-    new_operator: Begin,
+    relay: Relay, watched_state: WatchedState, new_operator: Begin
 ) -> None:
     wait_listening(relay)
     (relay.keys_directory / "q").unlink()
@@ -231,11 +211,7 @@ async def test_a_pod_without_the_providers_key_has_not_acknowledged(
 
 
 async def test_a_pod_that_was_unreachable_gets_the_newest_document_when_it_is_back(
-    relay: Relay,
-    watched_state: WatchedState,
-    server: InMemoryApiServer,
-    key: Ed25519PrivateKey,
-    new_operator: Begin,
+    relay: Relay, new_operator: Begin
 ) -> None:
     wait_listening(relay)
     operator = new_operator()

@@ -1,6 +1,8 @@
 """Compiles the relay's C with sanitizers, and runs what it made."""
 
 import os
+import random
+import re
 import shlex
 import subprocess
 import sys
@@ -14,6 +16,11 @@ SANITIZERS: Final = (
     *("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"),
     *("-g", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror"),
 )
+
+SECONDS: Final = os.environ.get("FUZZ_SECONDS", "3")
+"""How long a run takes, of processor time."""
+LEAST: Final = 300
+"""So many tries there are in any case."""
 
 
 def compiled(target: Path, *arguments: str) -> Path:
@@ -52,3 +59,21 @@ def run_module(module: str, *arguments: str) -> str:
         PYTHONMALLOC="malloc",
         PYTHONPATH=paths,
     )
+
+
+def fuzzed(module: str, extension: Path, *, least: int = LEAST) -> str:
+    """Runs a module that tries an extension with what is drawn by chance; returns what it says."""
+    return run_module(module, str(extension), SECONDS, str(least), drawn_seed())
+
+
+def drawn_seed() -> str:
+    """Returns a seed, which a run shows that fails."""
+    return str(random.randrange(2**31))
+
+
+def assert_enough_was_tried(said: str, pattern: str, *, least: int = LEAST, share: int) -> None:
+    """Checks the numbers of a run: of all tries, and of those that went all the way, of which it is to have more than one in share."""
+    counted = re.fullmatch(pattern, said)
+    assert counted is not None, said
+    assert int(counted[1]) >= least
+    assert int(counted[2]) > int(counted[1]) // share

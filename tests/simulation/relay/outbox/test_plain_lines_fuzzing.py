@@ -3,27 +3,19 @@
 FUZZ_SECONDS sets how long the run takes (`make fuzz`); the seed is printed with a failure.
 """
 
-import os
-import random
-import re
 from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.simulation.relay.sanitizers import compiled_extension, run_module
+from tests.simulation.relay.sanitizers import assert_enough_was_tried, compiled_extension, fuzzed
 
 from hatch_build import SOURCE_ROOT
 
 SOURCE: Final = SOURCE_ROOT / "relay" / "outbox" / "_plain_lines.c"
-SECONDS: Final = os.environ.get("FUZZ_SECONDS", "3")
 
 
 @pytest.mark.timeout(0)
 def test_any_record_is_written_alike_or_left_to_python(tmp_path: Path) -> None:
     extension = compiled_extension(tmp_path, SOURCE)
-    module = "tests.simulation.relay.outbox.sanitized_plain_lines"
-    said = run_module(module, str(extension), SECONDS, "300", str(random.randrange(2**31)))
-    counted = re.fullmatch(r"(\d+) records, (\d+) written\n", said)
-    assert counted is not None, said
-    assert int(counted[1]) >= 300
-    assert int(counted[2]) > int(counted[1]) // 20
+    said = fuzzed("tests.simulation.relay.outbox.sanitized_plain_lines", extension)
+    assert_enough_was_tried(said, r"(\d+) records, (\d+) written\n", share=20)
