@@ -9,10 +9,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.unit.relay_operator.cluster.pods import a_pod
 
 from relay_contract.document import MAX_DOCUMENT_BYTES
 from relay_contract.preflight import Preflight
-from relay_operator.cluster.relays import Pod, Relays
+from relay_operator.cluster.relays import Relays
 from relay_operator.errors import Unavailable
 
 Script = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -21,15 +22,7 @@ _DEADLINE_SECONDS = 0.3
 _PATIENCE_SECONDS = 5.0
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 ANSWER = json.dumps({"digest": "d", "generation": 4, "workers": 2, "missingKeys": []}).encode()
-POD = Pod(
-    namespace="relay-finance",
-    name="relay-1",
-    uid="u",
-    ip="10.0.0.1",
-    incarnation=0,
-    ready=True,
-    terminating=False,
-)
+POD = a_pod()
 
 
 async def _drip(writer: asyncio.StreamWriter, text: bytes) -> None:

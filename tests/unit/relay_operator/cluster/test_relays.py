@@ -5,23 +5,12 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+from tests.unit.relay_operator.cluster.pods import a_pod
 
-from relay_operator.cluster.relays import Pod, Relays
+from relay_operator.cluster.relays import Relays
 from relay_operator.errors import DocumentRefused, Unavailable
 
 ANSWER = {"digest": "d", "generation": 4, "workers": 2, "missingKeys": ["p"]}
-
-
-def a_pod(ip: str = "10.0.0.1") -> Pod:
-    return Pod(
-        namespace="relay-finance",
-        name="relay-1",
-        uid="u",
-        ip=ip,
-        incarnation=0,
-        ready=True,
-        terminating=False,
-    )
 
 
 def told(status: int, body: str) -> httpx.Response:

@@ -11,11 +11,12 @@ import aiohttp
 import httpx
 import pytest
 from kubernetes.aio import client as kubernetes_client
+from tests.unit.relay_operator.cluster.pods import a_pod
 from tests.unit.relay_operator.cluster.unix_server import ScriptedServer, scripted, serving
 
 from relay_operator.cluster.api_server import KubernetesApiServer
 from relay_operator.cluster.leadership.fence import Brake, FencedRequest, boot_seconds
-from relay_operator.cluster.relays import Pod, Relays
+from relay_operator.cluster.relays import Relays
 from relay_operator.cluster.webhook.message import Message
 from relay_operator.cluster.webhook.sender import Receiver, Webhook
 from relay_operator.errors import NotLeading
@@ -25,15 +26,7 @@ TENANT = {
     "kind": "Tenant",
     "metadata": {"name": "finance"},
 }
-POD = Pod(
-    namespace="relay-finance",
-    name="relay-1",
-    uid="u",
-    ip="10.0.0.1",
-    incarnation=0,
-    ready=True,
-    terminating=False,
-)
+POD = a_pod()
 ACKNOWLEDGED = {"digest": "d", "generation": 1, "workers": 1}
 
 

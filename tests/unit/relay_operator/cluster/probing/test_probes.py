@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.unit.relay_operator.cluster.pods import a_pod
 from tests.unit.relay_operator.cluster.unix_server import ScriptedServer, scripted, serving
 
 from relay.process.document_acceptance import Acceptance
@@ -19,22 +20,13 @@ from relay_contract.endpoints import ISOLATION_PATH
 from relay_contract.isolation_probe import DECOY_PORT, Target, TargetKind
 from relay_operator.cluster.probing.decoy import Decoy
 from relay_operator.cluster.probing.probes import ROUND_SECONDS, Probes
-from relay_operator.cluster.relays import Pod
 from relay_operator.errors import Unavailable
 
 KEY = Ed25519PrivateKey.generate()
 DEADLINE_SECONDS = 0.3
 CHALLENGE = {"challenge": "0" * 32}
 TARGETS = (Target(kind=TargetKind.DECOY, address="10.244.0.7", port=DECOY_PORT),)
-POD = Pod(
-    namespace="relay-finance",
-    name="relay-1",
-    uid="u",
-    ip="10.0.0.1",
-    incarnation=0,
-    ready=True,
-    terminating=False,
-)
+POD = a_pod()
 
 
 @contextlib.asynccontextmanager

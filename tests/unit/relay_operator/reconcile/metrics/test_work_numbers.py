@@ -7,7 +7,8 @@ from collections.abc import Callable
 import httpx
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
-from tests.unit.relay_operator.cluster.test_relays import ANSWER, a_pod, relays_over, told
+from tests.unit.relay_operator.cluster.pods import a_pod
+from tests.unit.relay_operator.cluster.test_relays import ANSWER, relays_over, told
 from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.reconcile.metrics.test_state_collector import a_canary
 from tests.unit.relay_operator.virtual_time import in_virtual_time, running_clock
