@@ -23,7 +23,10 @@ _KINDS: Final[Mapping[Tokens, tuple[Bucket, ...]]] = {
 
 @dataclass(slots=True)
 class Booked:
-    """Sums of a bucket, a model and a group of tiers: tokens by kind, and evidence of causes by kind."""
+    """Sums of a bucket, a model and a group of tiers: tokens by kind, and evidence of causes by kind.
+
+    unknown are attempts of unknown use that tell nothing of what was expected of them.
+    """
 
     tokens: dict[Tokens, int]
     more: dict[tuple[Cause, Tokens], int]
@@ -79,7 +82,10 @@ class OwnUse:
 
     def _count(self, booked: Booked, attempt: AttemptClosed, tokens: Mapping[Tokens, int]) -> None:
         if attempt.usage_source == "unknown":
-            booked.unknown += 1
+            if attempt.reserved_tokens is None:
+                booked.unknown += 1
+            else:
+                _add(booked.less, "not_reported", kinds(attempt.reserved_tokens))
             return
         if attempt.tokens is None:
             return

@@ -1,4 +1,5 @@
-"""What is booked, as a reconciliation looks at it: repetitions are found a day later, and a month of requests takes no memory."""
+"""What is booked, as a reconciliation looks at it: repetitions are found a day later, a month of requests takes no memory, and
+what nobody knows is bounded by what was expected."""
 
 import tracemalloc
 from typing import Any
@@ -6,8 +7,9 @@ from typing import Any
 from tests.unit.relay_contract.billing.records import closed
 
 from relay_contract.billing.attempt_event import AttemptClosed
+from relay_contract.billing.token_buckets import TokenBuckets
 from relay_ledger.reconciliation.own_use import OwnUse
-from relay_ledger.reconciliation.provider_report import DAY
+from relay_ledger.reconciliation.provider_report import DAY, Tokens
 from relay_ledger.reconciliation.reported_tiers import NOT_TOLD_APART, reported_tiers
 
 START = 20_000 * DAY
@@ -57,3 +59,23 @@ def test_requests_of_a_month_are_not_held() -> None:
         tracemalloc.stop()
     # 9,000 ids of a KiB would be nine MiB
     assert held < 2_000_000
+
+
+def test_attempts_of_unknown_use_may_have_used_what_was_expected_of_them() -> None:
+    own = own_use()
+    expected = TokenBuckets(input=700, output=90)
+    for number in range(3):
+        own.add(lost(START + number, reserved_tokens=expected))
+
+    def missing(kind: Tokens) -> int:
+        return own.evidence(START, "gpt-4.1", NOT_TOLD_APART, kind)["not_reported"].less
+
+    assert (missing("input"), missing("output")) == (3 * 700, 3 * 90)
+    # of one that tells nothing as much is likely as the others used
+    own.add(sent(START + 3, "one"))
+    own.add(lost(START + 4))
+    assert missing("input") == 3 * 700 + 1000
+
+
+def lost(at: int, **changes: Any) -> AttemptClosed:
+    return sent(at, "", usage_source="unknown", tokens=None, delivered=False, **changes)
