@@ -167,7 +167,7 @@ def test_a_runbook_says_what_is_who_is_affected_how_to_find_out_and_what_to_do(
 ) -> None:
     text = runbook.read_text()
     assert text.startswith(f"# {runbook.stem}\n\n")
-    parts = ("**Who is affected.** ", "## Find the cause", "## What to do", "**Over when.** ")
+    parts = ("**Who is affected.** ", "## Find the cause", "## What to do", "**Resolved when.** ")
     places = [text.find(part) for part in parts]
     assert places == sorted(places)
     assert places[0] > 0
