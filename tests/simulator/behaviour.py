@@ -130,6 +130,8 @@ class Behaviour(BaseModel):
     """Calls must carry it as a bearer token or api-key header; None accepts all calls."""
     models: tuple[str, ...] = (
         "gpt-4.1",
+        # what the provider holysheep of the examples calls it
+        "gpt-4.1-2025",
         "gpt-4.1-mini",
         "gpt-4o-mini",
         "text-embedding-3-small",
