@@ -10,6 +10,7 @@ import pytest
 import yaml
 from tests.cluster.session import provider
 from tests.e2e.previous_chart import PREVIOUS
+from tests.pages.manifests import Copied, Form, copied
 
 from relay_contract import endpoints
 from relay_operator import names
@@ -200,6 +201,16 @@ def test_the_schema_knows_every_default_value() -> None:
     listed = list(paths(values))
     assert len(listed) > 180
     assert [one for one in listed if not known(SCHEMA, one.split("."))] == []
+
+
+@pytest.mark.parametrize(
+    "one", [one for one in copied() if one.form is Form.VALUES], ids=lambda one: one.place
+)
+def test_values_that_a_page_gives_are_taken(one: Copied, tmp_path: Path) -> None:
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(one.content))
+    done = helm("template", "relay-operator", str(CHART), "--values", str(file))
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_value_has_a_comment() -> None:

@@ -1,4 +1,4 @@
-"""The custom resource definitions, installed until the API server serves them."""
+"""The custom resource definitions, installed until the API server serves them, and specs of their kinds."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,19 @@ from tests.cluster.session.clients import Client
 from tests.demo.commands import wait_until
 
 CRDS = Path(__file__).resolve().parents[2] / "crds"
+LEAST: dict[str, dict[str, Any]] = {
+    "Tenant": {},
+    "RelayRoute": {"stable": {"provider": "legacy"}},
+    "Provider": {"endpoint": {"url": "https://api.example.com/v1"}},
+    "ToolServer": {"endpoint": {"url": "https://tools.example.com/mcp"}},
+    "PriceList": {
+        "currency": "USD",
+        "models": [
+            {"name": "gpt-4.1", "provider": "", "prices": [{"perMillionTokens": {"input": "2"}}]}
+        ],
+    },
+}
+"""Of each kind the least that a spec has."""
 
 
 def install(kubectl: Client) -> None:

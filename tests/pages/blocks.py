@@ -124,6 +124,12 @@ def read(page: str, text: str) -> list[Block]:
     return found
 
 
+def yaml_of(page: str) -> list[Block]:
+    """Returns the blocks of YAML that are on a page to be copied: those without a mark."""
+    blocks = _fenced(page, (ROOT / page).read_text())
+    return [block for block in blocks if block.language == "yaml" and not block.mark]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """A command that another test runs, and what a page shows of its output."""
