@@ -33,7 +33,7 @@ SAMPLES = [
 ]
 
 
-def test_the_readme_shows_every_kind() -> None:
+def test_the_readme_shows_what_is_printed() -> None:
     assert len([header for page, header in SAMPLES if page == "README.md"]) >= 4
 
 
