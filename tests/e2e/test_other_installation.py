@@ -1,10 +1,11 @@
-"""A release of another name in another namespace, with default values: without Prometheus at first, then with one.
+"""A release of another name in another namespace and under another DNS domain, with default values: without Prometheus at first, then with one.
 
-A cluster of its own, so that no other release is there.
+A cluster of its own, so that no other release is there, and no name ends in cluster.local.
 """
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,23 @@ from tests.cluster.session.provider import Provider
 from tests.demo import stage, story
 from tests.demo.commands import Cluster, wait_until
 from tests.demo.providers import SimulatedProvider
+from tests.e2e import notes
 from tests.e2e.embedded_probes import kind
 
 pytestmark = pytest.mark.embedded_only
 
 RELEASE, SPACE = "gateway", "platform"
-PROMETHEUS = f"http://prometheus.{SPACE}-metrics.svc.cluster.local:9090"
+METRICS = f"{SPACE}-metrics"
+DOMAIN = "k8s.example"
+CONFIGURATION = f"""
+kind: Cluster
+apiVersion: kind.x-k8s.io/v1alpha4
+kubeadmConfigPatches:
+- |
+  kind: ClusterConfiguration
+  networking: {{dnsDomain: {DOMAIN}}}
+"""
+WHERE = (RELEASE, "--namespace", SPACE)
 ROUTE = ("relayroute", "chat", "-n", "relay-finance")
 UNMEASURED_SECONDS = 15.0
 """Longer than three of the canary's steps take (examples/02-canary)."""
@@ -31,8 +43,12 @@ def fresh(
 ) -> Iterator[Cluster]:
     """Creates a cluster that has two providers and nothing else."""
     name = f"other-{os.getpid()}"
-    config = tmp_path_factory.mktemp("other") / "kubeconfig"
-    kind("create", "cluster", "--name", name, "--kubeconfig", str(config))
+    directory = tmp_path_factory.mktemp("other")
+    config, settings = directory / "kubeconfig", directory / "cluster.yaml"
+    settings.write_text(CONFIGURATION)
+    kind(
+        "create", "cluster", "--name", name, "--kubeconfig", str(config), "--config", str(settings)
+    )
     try:
         made = Cluster(name, config, cluster_provider.kubectl, cluster_provider.helm)
         stage.load_images(cluster_provider.kind, name)
@@ -49,6 +65,7 @@ def install(cluster: Cluster, *more: str) -> None:
         "upgrade", "--install", RELEASE, str(stage.CHART), "--namespace", SPACE, "--create-namespace",
         "--reset-then-reuse-values",
         "--set", "image.repository=relay-operator,image.tag=dev,image.pullPolicy=Never",
+        "--set", f"network.clusterDomain={DOMAIN},prometheus.namespace={METRICS}",
         "--set-json", f"dns.cidrs={cidrs}",
         *more, "--wait", "--timeout", "110s",
     )  # fmt: skip
@@ -60,7 +77,8 @@ def install_prometheus(cluster: Cluster, directory: Path) -> None:
     for ours, others in (
         ("relay-operator.relay-system", f"{RELEASE}.{SPACE}"),
         ("relay-operator-pods.relay-system", f"{RELEASE}-pods.{SPACE}"),
-        ("monitoring", f"{SPACE}-metrics"),
+        ("monitoring", METRICS),
+        (stage.DOMAIN, DOMAIN),
     ):
         assert ours in text
         text = text.replace(ours, others)
@@ -89,7 +107,9 @@ def test_a_tenant_is_ready_and_served_without_prometheus(fresh: Cluster) -> None
     fresh.kubectl("wait", "tenant/finance", "--for=condition=Ready", "--timeout=60s")
     fresh.kubectl("apply", "-f", str(first / "route.yaml"))
     fresh.kubectl("wait", *ROUTE, "--for=condition=Ready", "--timeout=60s")
-    stage.start_caller(fresh)
+    url = fresh.get("provider", "legacy")["status"]["url"]
+    assert f".providers.svc.{DOMAIN}:" in url, url
+    stage.start_caller(fresh, domain=DOMAIN)
     wait_until(
         "a hundred answered calls",
         lambda: story.totals(fresh),
@@ -98,6 +118,14 @@ def test_a_tenant_is_ready_and_served_without_prometheus(fresh: Cluster) -> None
     )
     seen = story.totals(fresh)
     assert (seen["failed"], seen["dropped"]) == (0, 0)
+
+
+@pytest.mark.timeout(240)
+def test_the_trial_of_the_release_succeeds_in_words_that_its_notes_have(fresh: Cluster) -> None:
+    [trial] = [one for one in notes.commands(notes.of(fresh, WHERE)) if one[:2] == ["helm", "test"]]
+    assert re.search(
+        rf"TEST SUITE: +{RELEASE}-trial\n(?:.*\n)*?Phase: +Succeeded", fresh.helm(*trial[1:])
+    )
 
 
 @pytest.mark.timeout(120)
@@ -128,11 +156,13 @@ def test_with_prometheus_it_is_promoted_and_a_broken_one_rolled_back(
     fresh: Cluster, tmp_path: Path
 ) -> None:
     install_prometheus(fresh, tmp_path)
-    install(
-        fresh,
-        *("--set", f"prometheus.url={PROMETHEUS},prometheus.namespace={SPACE}-metrics"),
-        *("--set", "prometheus.scrapeSeconds=1"),
-    )
+    # what the notes say to whoever has none yet, in a checkout; this one's scrapes every second
+    [upgrade] = [one for one in notes.commands(notes.of(fresh, WHERE)) if "upgrade" in one]
+    assert f"prometheus.url=http://prometheus.{METRICS}.svc:9090" in upgrade
+    assert (stage.ROOT / upgrade[3]).samefile(stage.CHART)
+    upgrade[3] = str(stage.CHART)
+    more = ("--set", "prometheus.scrapeSeconds=1", "--wait", "--timeout", "110s")
+    fresh.helm(*upgrade[1:], *more)
     wait_until("the promotion", lambda: status(fresh).get("phase"), "Promoted".__eq__, seconds=120)
     seen = story.totals(fresh)
     assert (seen["failed"], seen["dropped"]) == (0, 0)
