@@ -217,7 +217,7 @@ async def test_a_restarted_operator_writes_nothing_where_probes_prove_other_thin
     stage, life = await without_canary()
     await stage.settle()
     told = stage.condition("Tenant", "finance", "Isolated")["message"]
-    assert "does not reach a metadata address" in told
+    assert "cannot connect to a metadata address" in told
     # as a busy machine, which does not reach in time what it did before, and the other way round
     stage.network.gone = set()
     asked = len(stage.network.asked)

@@ -53,7 +53,7 @@ def test_the_page_says_what_is_another_of_credit() -> None:
         "below 20.00 USD",
         None,
     )
-    assert f"or `credit`, and `{data['threshold']}`" in PAGE
+    assert f"or `credit` with an amount such as `{data['threshold']}`" in PAGE
 
 
 @pytest.mark.parametrize("field", [*shown()["data"], "timestamp"])
