@@ -182,7 +182,7 @@ def test_a_runbook_takes_from_the_labels_of_its_alert_what_these_have(runbook: P
     if "namespace" in labels and "a Tenant's namespace is `relay-` and its name" in text:
         labels.add("tenant")
     taken = set(re.findall(r'="(NAMESPACE|ROUTE|TENANT)"', text))
-    if "labels say which it is" in text:
+    if "from the alert's labels" in text:
         [variables] = re.findall(r"<!-- yours: (.+) -->", text)
         taken |= set(variables.split())
     assert {name.lower() for name in taken} <= labels
