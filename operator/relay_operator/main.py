@@ -466,10 +466,10 @@ async def _operate(
             wall=time.time,
         ).run()
         acting["budget-push"] = BudgetPush(
-            api=api,
             client=BudgetClient(settings.ledger_url, ledger_keys),
             news=ledger_news,
             watched_state=watched_state,
+            status=status,
             announcer=announcer,
             webhook=webhook,
             queue=queue,

@@ -70,6 +70,20 @@ class StatusWriter:
         self._keep(key, metadata["uid"], status, version)
         return True
 
+    async def write_beside(
+        self, kind: str, body: Mapping[str, Any], fields: Mapping[str, Any]
+    ) -> None:
+        """Writes fields that no report has, for the version of the object that is known; the rest of its status stays.
+
+        Raises Conflict when somebody has changed the object since, and ApiServerRefused.
+        """
+        metadata = body["metadata"]
+        key = (kind, metadata.get("namespace", ""), metadata["name"])
+        version = self._newest_version(key, metadata)
+        patch = {"metadata": {"resourceVersion": version}, "status": fields}
+        changed = await self._api.patch(kind, key[2], patch, namespace=key[1], subresource="status")
+        self.note_own_change(kind, changed)
+
     def _keep(self, key: ObjectKey, uid: str, status: Mapping[str, Any], version: str) -> None:
         packed = self._packer.pack(_present(status), kind=key[0])
         self._written[key] = _Written(uid, packed, version)

@@ -331,6 +331,8 @@ class Connection:
         self.reads_of: Counter[str] = Counter()
         self.lists_of: Counter[str] = Counter()
         self.fence: Fence = Unfenced()
+        self.only_versions = False
+        """Whether a merge patch has to be for one version of its object, as the operator's are."""
         self._server = server
 
     async def get(self, kind: str, name: str, *, namespace: str = "") -> Manifest | None:
@@ -408,6 +410,8 @@ class Connection:
         bound(self.fence, 1.0, what="write")
         self.failures.before_write("PATCH", kind, name)
         before = self._server.get(kind, name, namespace=namespace)
+        if self.only_versions:
+            assert _is_bound(kind, patch), f"a merge patch of any version of a {kind}"
         manager = ("client-library", "Update")
         answer = self._server.patch(
             (kind, namespace, name), patch, manager, subresource=subresource
@@ -431,6 +435,12 @@ class Connection:
         self.writes.append(Write(verb, _key(answer), answer != before))
         self.failures.after_write()
         return answer
+
+
+def _is_bound(kind: str, patch: Manifest) -> bool:
+    """Tells whether a patch is for one version of its object; of a pod, whose kubelet is to look, for the pod alone."""
+    metadata = patch.get("metadata", {})
+    return "resourceVersion" in metadata or (kind == "Pod" and "uid" in metadata)
 
 
 def _key(manifest: Manifest) -> ObjectKey:

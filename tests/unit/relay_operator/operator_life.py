@@ -113,6 +113,7 @@ class Life:
         self.clock_ahead = clock_ahead
         """By how many seconds the clock of this operator's host is ahead of the others."""
         self.api: Connection = stage.server.connect(failures)
+        self.api.only_versions = True
         self.term = Term(stage.numbers)
         lease_api: Any = stage.server.connect(self.api.failures)
         clock = stage.clock
@@ -227,10 +228,10 @@ class Life:
         self.budget_push = None
         if ledger_news is not None and stage.budgets is not None:
             self.budget_push = BudgetPush(
-                api=api,
                 client=stage.budgets,
                 news=ledger_news,
                 watched_state=self.watched_state,
+                status=status,
                 announcer=announcer,
                 webhook=stage.webhook,
                 queue=self.queue,

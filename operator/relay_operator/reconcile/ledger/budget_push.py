@@ -10,7 +10,6 @@ from typing import Any, Final
 from relay_contract.billing.budget import BudgetStandings, TenantAlert, TenantBudget
 from relay_contract.spending import Rate, ToolRate
 from relay_operator.api.tenant import Tenant
-from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.ledger.budget_client import BudgetClient
 from relay_operator.cluster.metrics.catalogue import (
@@ -18,11 +17,12 @@ from relay_operator.cluster.metrics.catalogue import (
     BUDGET_ALERTS_UNDELIVERED,
     BUDGETS_SPENT,
 )
+from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.cluster.webhook.budget_message import alert_id, of_alert
 from relay_operator.cluster.webhook.sender import Webhook
 from relay_operator.decisions.ledger import budget_conditions
 from relay_operator.decisions.route_status import Move
-from relay_operator.errors import ApiServerRefused, LedgerUnavailable
+from relay_operator.errors import ApiServerRefused, Conflict, LedgerUnavailable
 from relay_operator.manifests.ledger.spending import tenant_budget
 from relay_operator.names import Reason
 from relay_operator.reconcile.ledger.ledger_news import LedgerNews
@@ -50,17 +50,17 @@ class BudgetPush:
     def __init__(
         self,
         *,
-        api: ApiServer,
         client: BudgetClient,
         news: LedgerNews,
         watched_state: WatchedState,
+        status: StatusWriter,
         announcer: EventRecorder,
         webhook: Webhook | None,
         queue: WorkQueue,
         clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
-        self._api = api
+        self._status = status
         self._client = client
         self._news = news
         self._watched_state = watched_state
@@ -244,9 +244,15 @@ class BudgetPush:
         written, at = self._written.get(uid, (_UNWRITTEN, float("-inf")))
         if written == percent or now - at < WRITE_SECONDS:
             return
-        patch = {"status": {"billing": {"budgetPercent": percent}}}
+        watched = self._watched_state.tenants.get(tenant.metadata.name)
+        if watched is None or watched.uid != uid:
+            return
+        billing = {"budgetPercent": percent}
         try:
-            await self._api.patch("Tenant", tenant.metadata.name, patch, subresource="status")
+            await self._status.write_beside("Tenant", watched.body, {"billing": billing})
+        except Conflict:
+            # the next look has the Tenant as it is by then
+            return
         except ApiServerRefused as error:
             if error.status != _NOT_FOUND:
                 # alerts of everybody else are told all the same

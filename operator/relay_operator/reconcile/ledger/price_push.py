@@ -234,20 +234,24 @@ class PricePush:
             written, at = self._written.get(watched.uid, (_month_in(watched), float("-inf")))
             if written == month or now - at < MONTH_SECONDS:
                 continue
-            is_written = await self._write_month(name, month)
+            try:
+                is_written = await self._write_month(watched, month)
+            except Conflict:
+                # the next look has the Tenant as it is by then
+                continue
             self._written[watched.uid] = month if is_written else None, now
 
-    async def _write_month(self, name: str, month: Month) -> bool:
+    async def _write_month(self, watched: Watched[Any], month: Month) -> bool:
         """Writes one month; tells whether that is done. A Tenant whose status the API server refuses keeps nobody else from theirs."""
-        patch = {"status": {"billing": {"month": month.month, "spent": month.spent}}}
+        billing = {"month": month.month, "spent": month.spent}
         try:
-            await self._api.patch("Tenant", name, patch, subresource="status")
+            await self._status.write_beside("Tenant", watched.body, {"billing": billing})
         except ApiServerRefused as error:
             if error.status == _NOT_FOUND:
                 return True
             logger.warning(
                 "a tenant's month is not written, will retry",
-                extra={"tenant": name, "why": str(error)},
+                extra={"tenant": watched.name, "why": str(error)},
             )
             return False
         return True
