@@ -269,9 +269,16 @@ class EventLines:
 
 
 def _with_expected(line: str, numbers: tuple[int, ...]) -> bytes:
-    """Adds to the line of an attempt of unknown use what was expected of it; few attempts come here."""
+    """Adds to the line of an attempt of unknown use what was expected of it; few attempts come here.
+
+    Raises UnreadableRecord for a damaged id, which makes no JSON.
+    """
     expected = {field: numbers[place] for field, place in _SORTED_BUCKETS if numbers[place]}
-    fields = {**orjson.loads(line), "reservedTokens": expected}
+    try:
+        told = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise UnreadableRecord(str(error)) from error
+    fields = {**told, "reservedTokens": expected}
     return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
 
 

@@ -225,6 +225,19 @@ def test_a_number_that_means_nothing_is_left_to_python(
         _lines.line(Found(CLOSED, 1, bytes(body)), _names)
 
 
+@pytest.mark.parametrize("byte", [0x00, 0x1F, 0x22, 0x5C])
+def test_a_damaged_id_of_an_attempt_of_unknown_use_makes_no_line(
+    plain_line: PlainLine, byte: int
+) -> None:
+    end = closing(usage=None, source="unknown", expected=BilledUsage(input=1))
+    body = bytearray(closed_body(_OPENING, end))
+    body[body.index(_OPENED["call_id"].encode())] = byte
+    found = Found(CLOSED, 1, bytes(body))
+    for lines in (_lines, WithC(_lines, plain_line)):
+        with pytest.raises(UnreadableRecord):
+            lines.line(found, _names)
+
+
 def test_a_line_that_has_no_room_is_left_to_python(plain_line: PlainLine) -> None:
     body = closed_body(_OPENING, closing())
     for size, fits in ((7000, True), (8192, False), (10_000, False)):
