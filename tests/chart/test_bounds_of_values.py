@@ -1,4 +1,4 @@
-"""What the chart's schema takes as the least and the most of a number, the operator and the ledger take: none of their pods fails at its start."""
+"""Checks that the operator and the ledger start with the least and the most that the chart's schema takes of each number."""
 
 import json
 from collections.abc import Iterator

@@ -21,7 +21,7 @@ NOT_REUSED = {
     "PriorityClass/relay-operator": "is made of operator.priority alone",
     "Deployment/relay-operator": "names that class, and its resources are the former ones",
 }
-"""What an upgrade from the earlier chart has in another way, and why."""
+"""Lists what an upgrade from the earlier chart changes, and why."""
 
 
 def spared() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What helm tells who has installed a release: its commands, as they are pasted."""
+"""Runs the commands that helm prints after an installation."""
 
 import os
 import shlex

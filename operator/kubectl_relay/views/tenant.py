@@ -31,7 +31,7 @@ class ProviderView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BillView:
-    """What the tenant owes for a month so far, in USD. percent is of its budget or credit, empty without one; limit is WithinBudget."""
+    """Holds what the tenant owes for a month so far, in USD. percent is of its budget or credit, empty without one; limit is WithinBudget."""
 
     month: str
     spent: str

@@ -1,4 +1,4 @@
-"""What a client's connection asks of the handler of a request, whichever it is."""
+"""Declares the interface between a client's connection and the handler of its request."""
 
 from abc import ABC, abstractmethod
 

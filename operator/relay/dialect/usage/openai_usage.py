@@ -32,7 +32,7 @@ class _Names:
 
 
 _SERVER_TOOLS: Final = "server_tool_use"
-"""Where gateways tell of what the provider did beside tokens, as Anthropic does."""
+"""The field in which Anthropic and gateways count uses of the provider's own tools."""
 _SEARCHES: Final = "web_search_requests"
 _CHAT: Final = _Names("prompt_tokens", "completion_tokens")
 _RESPONSES: Final = _Names("input_tokens", "output_tokens")
