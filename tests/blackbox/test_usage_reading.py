@@ -24,10 +24,13 @@ from relay_ledger.statements.statement import Rate
 from relay_ledger.store.bills.exchange_rates import put_rate
 from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.databases import open_database
+from relay_ledger.store.rows.bulk_insert import insert_rows
 from relay_ledger.store.schema import upgrade
+from relay_ledger.store.tables import BUDGET_ALERTS
 
 REPORT = "/v1/usage/report"
 HISTORY = "/v1/usage/history"
+ALERTS = "/v1/usage/alerts"
 
 
 @pytest.fixture
@@ -100,8 +103,31 @@ def test_a_tenant_reads_what_the_ledger_has_booked_for_it(
     other = relay.ask("GET", f"{REPORT}?tenant_uid=uid-other")
     assert code(other, 400) == "invalid_usage_question"
     assert relay.ask("POST", REPORT, body=b"{}").status == 405
+    assert relay.ask("POST", ALERTS, body=b"{}").status == 405
     assert relay.ask("GET", HISTORY).status == 405
     assert token_of(TENANT_UID) not in relay.output()
+
+
+def test_a_tenant_reads_which_of_its_alerts_nobody_has_taken(
+    new_relay: NewRelay, ledger: LedgerProcess, tmp_path: Path
+) -> None:
+    row = dict.fromkeys((column.name for column in BUDGET_ALERTS.columns), 0)
+    crossed = row | {"kind": "budget", "threshold": 80, "amount_pico": 1, "given_up_at": 1}
+    engine = open_database(f"sqlite:///{tmp_path}/ledger/ledger.db")
+    with engine.begin() as connection:
+        for tenant_uid in (TENANT_UID, "uid-other"):
+            insert_rows(connection, BUDGET_ALERTS, [crossed | {"tenant_uid": tenant_uid}])
+    engine.dispose()
+    relay = reading(new_relay, ledger.url, tmp_path)
+    answer = relay.ask("GET", f"{ALERTS}?limit=100")
+    assert answer.status == 200, answer
+    (told,) = answer.json()["data"]
+    assert (told["threshold"], told["delivery"]["state"]) == ("80%", "dead")
+    wrong = relay.ask("GET", f"{ALERTS}?tenant_uid=uid-other")
+    assert code(wrong, 400) == "invalid_usage_question"
+    assert "limit and after" in wrong.error()["message"]
+    assert code(relay.ask("GET", ALERTS, key=None), 401) == "invalid_api_key"
+    assert code(relay.ask("GET", f"{ALERTS}?after={'9' * 600}"), 413) == "payload_too_large"
 
 
 def test_a_call_is_in_the_tenants_report_once_it_is_delivered(
@@ -187,9 +213,10 @@ def test_calls_do_not_miss_a_ledger_that_is_away(
 ) -> None:
     relay = reading(new_relay, ledger.url, tmp_path)
     ledger.kill()
-    away = relay.ask("GET", REPORT)
-    assert code(away, 503) == "usage_unavailable"
-    assert away.header("retry-after") == "1"
+    for path in (REPORT, ALERTS):
+        away = relay.ask("GET", path)
+        assert code(away, 503) == "usage_unavailable"
+        assert away.header("retry-after") == "1"
     told = relay.ask("GET", "/v1/me").json()["data"]
     assert (told["credits"], told["budget"]) == ({"balance": None}, None)
     assert relay.chat().status == 200
@@ -250,7 +277,10 @@ def test_what_is_no_answer_of_a_ledger_is_told_as_none(
 
 
 def test_without_a_ledger_there_is_nothing_to_tell(relay: Relay) -> None:
-    for answer in (relay.ask("GET", REPORT), relay.ask("POST", HISTORY, body=b"{}")):
+    for answer in (
+        *(relay.ask("GET", path) for path in (REPORT, ALERTS)),
+        relay.ask("POST", HISTORY, body=b"{}"),
+    ):
         assert code(answer, 404) == "usage_not_kept"
         assert answer.header("x-should-retry") == "false"
     told = relay.ask("GET", "/v1/me").json()["data"]

@@ -36,6 +36,7 @@ from relay.calls.tool_use.single_calls.call_memory import CallMemory
 from relay.calls.tool_use.tool_request import ToolRequests
 from relay.calls.usage_reading.usage_requests import (
     MeRequest,
+    UsageAlertsRequest,
     UsageHistoryRequest,
     UsageReportRequest,
 )
@@ -47,6 +48,7 @@ from relay.dialect.endpoints import (
     MODEL,
     MODELS,
     OTHER,
+    USAGE_ALERTS,
     USAGE_HISTORY,
     USAGE_REPORT,
 )
@@ -303,6 +305,7 @@ def _paths(context: CallContext, memory: CallMemory, kept: KeptCalls) -> PathTab
     paths.register(MODELS, _own(context, OwnRequests(context, ModelListRequest)))
     paths.register(ME, _own(context, OwnRequests(context, MeRequest)))
     paths.register(USAGE_REPORT, _own(context, OwnRequests(context, UsageReportRequest)))
+    paths.register(USAGE_ALERTS, _own(context, OwnRequests(context, UsageAlertsRequest)))
     others = OtherMethods(context, endpoint=OTHER, methods=b"POST")
     history = OwnRequests(context, UsageHistoryRequest)
     paths.register(USAGE_HISTORY, PathEntry(_WRITES, history, others))

@@ -31,6 +31,7 @@ MODEL: Final = b"/v1/models/"
 ME: Final = b"/v1/me"
 USAGE_REPORT: Final = b"/v1/usage/report"
 USAGE_HISTORY: Final = b"/v1/usage/history"
+USAGE_ALERTS: Final = b"/v1/usage/alerts"
 
 MCP: Final = b"/mcp"
 MCP_LABEL: Final = "mcp"

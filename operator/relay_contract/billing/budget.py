@@ -4,6 +4,7 @@ A relay pod spends what it has leased without asking anybody. All amounts are wh
 period: a message that is repeated, late or lost changes nothing that the next one does not put right.
 """
 
+import hashlib
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -130,6 +131,17 @@ class Alert(Part):
     threshold: PicoUsd
     spent: int
     crossed_at: Microseconds
+
+
+def alert_id(tenant_uid: str, alert: Alert) -> str:
+    """Returns what tells an alert from every other: whoever tells it, and however often, tells it under the same id."""
+    told = f"{tenant_uid}\0{alert.kind}\0{alert.starts_at}\0{alert.amount}\0{alert.threshold}"
+    return hashlib.sha256(told.encode()).hexdigest()[:32]
+
+
+def alert_message_id(tenant_uid: str, alert: Alert) -> str:
+    """Returns the id of the webhook's message about an alert."""
+    return f"msg_{alert_id(tenant_uid, alert)}"
 
 
 class BudgetStanding(Part):

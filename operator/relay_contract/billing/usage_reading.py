@@ -4,6 +4,7 @@ from typing import Final
 
 USAGE_REPORT_PATH: Final = "/v1/usage/report"
 USAGE_HISTORY_PATH: Final = "/v1/usage/history"
+USAGE_ALERTS_PATH: Final = "/v1/usage/alerts"
 CREDIT_PATH: Final = "/v1/credit"
 CREDITS_PATH: Final = "/v1/credits"
 MAX_QUESTION_BYTES: Final = 4096

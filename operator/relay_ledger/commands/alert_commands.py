@@ -9,11 +9,11 @@ from typing import Final
 
 from sqlalchemy import Engine
 
+from relay_ledger.budgets.alert_delivery import threshold_text
 from relay_ledger.money.amounts import usd_text
 from relay_ledger.periods.zones import utc_text
 from relay_ledger.store.books.book_store import BookStore
 from relay_ledger.store.databases import open_database
-from relay_ledger.store.limits.alert_rows import threshold_text
 from relay_ledger.store.limits.dead_letters import DeadLetter, DeadLetters
 from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.schema import upgrade

@@ -13,6 +13,7 @@ from relay_contract.billing.usage_reading import (
     CREDIT_PATH,
     CREDITS_PATH,
     MAX_QUESTION_BYTES,
+    USAGE_ALERTS_PATH,
     USAGE_HISTORY_PATH,
     USAGE_REPORT_PATH,
 )
@@ -25,6 +26,7 @@ from relay_ledger.periods.zones import utc_text
 from relay_ledger.reading.credit_form import read_credit
 from relay_ledger.reading.pace import Pace
 from relay_ledger.reading.usage_desk import UsageDesk
+from relay_ledger.reports.usage_alerts import read_alerts_question
 from relay_ledger.reports.usage_history import BadQuestion, read_question
 from relay_ledger.statements.statement import NoRate
 from relay_ledger.statements.statement_table import minor_digits
@@ -64,6 +66,7 @@ class ReadingPort:
         """Adds the routes."""
         router = application.router
         router.add_get(USAGE_REPORT_PATH, self._of_tenant(self._report))
+        router.add_get(USAGE_ALERTS_PATH, self._of_tenant(self._alerts))
         router.add_post(USAGE_HISTORY_PATH, self._of_tenant(self._history))
         router.add_get(CREDIT_PATH, self._of_tenant(self._credit))
         router.add_post(CREDITS_PATH, self._add_credit)
@@ -110,6 +113,12 @@ class ReadingPort:
             await self._desk.in_thread(
                 lambda: self._desk.report(tenant_uid, start, end, now=_now())
             )
+        )
+
+    async def _alerts(self, request: web.Request, tenant_uid: str) -> web.Response:
+        question = read_alerts_question(list(request.query.items()))
+        return web.json_response(
+            await self._desk.in_thread(lambda: self._desk.alerts(tenant_uid, question))
         )
 
     async def _history(self, request: web.Request, tenant_uid: str) -> web.Response:

@@ -16,10 +16,12 @@ from relay_ledger.periods.divisions import divided
 from relay_ledger.periods.moments import Moments
 from relay_ledger.periods.zones import SECOND, aligned
 from relay_ledger.reports.figures import SERVED_SIDES, Group
+from relay_ledger.reports.usage_alerts import AlertsQuestion, usage_alerts
 from relay_ledger.reports.usage_history import HistoryQuestion, Part, time_of, usage_history
 from relay_ledger.reports.usage_report import USAGE_DIMENSIONS, ReportedTime, usage_report
 from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.credits import CreditStore
+from relay_ledger.store.limits.alert_reading import AlertReading
 from relay_ledger.store.limits.budget_store import BudgetStore
 from relay_ledger.store.usage_reading import UsageReading
 
@@ -38,6 +40,7 @@ class UsageDesk:
         self._log = log
         self.credits = CreditStore(engine)
         self.budgets = BudgetStore(engine)
+        self._alerts = AlertReading(engine)
         self._contracts = ContractStore(engine)
         self._usage = UsageReading(engine)
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="reading")
@@ -118,3 +121,8 @@ class UsageDesk:
                 )
             )
         return usage_history(ReportedTime(start, end, terms.zone), question, parts)
+
+    def alerts(self, tenant_uid: str, question: AlertsQuestion) -> dict[str, Any]:
+        """Returns the page of a tenant's alerts that is asked for."""
+        page = self._alerts.page(tenant_uid, most=question.most, after=question.after)
+        return usage_alerts(tenant_uid, page.alerts, page.following)

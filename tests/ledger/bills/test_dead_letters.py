@@ -16,9 +16,10 @@ from relay_contract.billing.budget import (
     BudgetStandings,
     TenantAlert,
 )
+from relay_ledger.budgets.alert_delivery import TRIED_FOR
 from relay_ledger.store.books.book_store import BookStore
 from relay_ledger.store.limits.budget_store import BudgetStore
-from relay_ledger.store.limits.dead_letters import TRIED_FOR, DeadLetters
+from relay_ledger.store.limits.dead_letters import DeadLetters
 
 
 def crossed(books: Books, *, at: int = NOON, tenant_uid: str = "uid-a") -> tuple[TenantAlert, ...]:

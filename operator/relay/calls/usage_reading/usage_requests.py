@@ -15,6 +15,7 @@ from relay.dialect.refusals import Refusal
 from relay_contract.billing.usage_reading import (
     CREDIT_PATH,
     MAX_QUESTION_BYTES,
+    USAGE_ALERTS_PATH,
     USAGE_HISTORY_PATH,
     USAGE_REPORT_PATH,
 )
@@ -100,11 +101,16 @@ class UsageReportRequest(UsageRequest):
     __slots__ = ()
 
     def question(self) -> LedgerQuestion | None:
-        query = self.request.query
-        if len(query) > MAX_QUERY_BYTES:
-            return None
-        target = USAGE_REPORT_PATH + ("?" + query.decode("latin-1") if query else "")
-        return LedgerQuestion(method="GET", target=target, body=b"", seconds=USAGE_SECONDS)
+        return _asked(USAGE_REPORT_PATH, self.request.query)
+
+
+class UsageAlertsRequest(UsageRequest):
+    """GET /v1/usage/alerts."""
+
+    __slots__ = ()
+
+    def question(self) -> LedgerQuestion | None:
+        return _asked(USAGE_ALERTS_PATH, self.request.query)
 
 
 class UsageHistoryRequest(UsageRequest):
@@ -119,6 +125,14 @@ class UsageHistoryRequest(UsageRequest):
         return LedgerQuestion(
             method="POST", target=USAGE_HISTORY_PATH, body=body, seconds=USAGE_SECONDS
         )
+
+
+def _asked(path: str, query: bytes) -> LedgerQuestion | None:
+    """Returns a question without a body, None for a query that is too long."""
+    if len(query) > MAX_QUERY_BYTES:
+        return None
+    target = path + ("?" + query.decode("latin-1") if query else "")
+    return LedgerQuestion(method="GET", target=target, body=b"", seconds=USAGE_SECONDS)
 
 
 def _told(answer: LedgerAnswer) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from relay_contract.billing.budget import Alert, TenantAlert
-from relay_ledger.money.amounts import usd_text
 from relay_ledger.store.tables import BUDGET_ALERTS
 
 IS_DEAD: Final = (BUDGET_ALERTS.c.told_at == 0, BUDGET_ALERTS.c.given_up_at > 0)
@@ -23,11 +22,6 @@ def alert_of(row: Any) -> Alert:
         spent=row.spent_pico,
         crossed_at=row.crossed_at,
     )
-
-
-def threshold_text(alert: Alert) -> str:
-    """Writes what was crossed: a part of a budget, or credit below an amount."""
-    return f"{alert.threshold}%" if alert.kind == "budget" else f"below {usd_text(alert.threshold)}"
 
 
 def is_alert(one: TenantAlert) -> tuple[ColumnElement[bool], ...]:

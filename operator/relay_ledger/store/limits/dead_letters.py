@@ -2,19 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from sqlalchemy import Engine, case, select, update
 
 from relay_contract.billing.budget import TenantAlert
-from relay_ledger.periods.zones import SECOND, utc_text
+from relay_ledger.budgets.alert_delivery import TRIED_FOR, threshold_text
+from relay_ledger.periods.zones import utc_text
 from relay_ledger.store.databases import reading, writing
-from relay_ledger.store.limits.alert_rows import IS_DEAD, alert_of, is_alert, threshold_text
+from relay_ledger.store.limits.alert_rows import IS_DEAD, alert_of, is_alert
 from relay_ledger.store.rows.act_rows import Act, note_act
 from relay_ledger.store.tables import BUDGET_ALERTS
-
-TRIED_FOR: Final = 3 * 24 * 3600 * SECOND
-"""Microseconds. An alert that fails so long after it was crossed, or sent again, is given up; until then it is told anew."""
 
 
 @dataclass(frozen=True, slots=True)

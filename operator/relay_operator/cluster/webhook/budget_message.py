@@ -1,10 +1,8 @@
 """The message of a webhook about a threshold of a tenant's budget or credit."""
 
-import hashlib
-
 import orjson
 
-from relay_contract.billing.budget import Alert
+from relay_contract.billing.budget import Alert, alert_message_id
 from relay_operator.cluster.webhook.message import Message
 from relay_operator.decisions import timestamps
 from relay_operator.decisions.ledger.budget_conditions import alert_message
@@ -12,12 +10,6 @@ from relay_operator.decisions.ledger.usd import usd_text
 
 TYPE = "tenant.budget_alert"
 _MICROSECONDS = 1_000_000
-
-
-def alert_id(tenant_uid: str, alert: Alert) -> str:
-    """Returns what tells an alert from every other: whoever tells it, and however often, tells it under the same id."""
-    told = f"{tenant_uid}\0{alert.kind}\0{alert.starts_at}\0{alert.amount}\0{alert.threshold}"
-    return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
 def of_alert(tenant: str, tenant_uid: str, alert: Alert) -> Message:
@@ -43,4 +35,4 @@ def of_alert(tenant: str, tenant_uid: str, alert: Alert) -> Message:
         "timestamp": timestamps.to_text(alert.crossed_at / _MICROSECONDS),
         "data": data,
     }
-    return Message(id=f"msg_{alert_id(tenant_uid, alert)}", type=TYPE, body=orjson.dumps(content))
+    return Message(id=alert_message_id(tenant_uid, alert), type=TYPE, body=orjson.dumps(content))

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from relay_contract.billing.budget import BudgetStandings, TenantAlert, TenantBudget
+from relay_contract.billing.budget import BudgetStandings, TenantAlert, TenantBudget, alert_id
 from relay_contract.spending import Rate, ToolRate
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.events import EventRecorder
@@ -18,7 +18,7 @@ from relay_operator.cluster.metrics.catalogue import (
     BUDGETS_SPENT,
 )
 from relay_operator.cluster.status_writer import StatusWriter
-from relay_operator.cluster.webhook.budget_message import alert_id, of_alert
+from relay_operator.cluster.webhook.budget_message import of_alert
 from relay_operator.cluster.webhook.sender import Webhook
 from relay_operator.decisions.ledger import budget_conditions
 from relay_operator.decisions.route_status import Move

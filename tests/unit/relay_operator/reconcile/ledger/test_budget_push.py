@@ -20,8 +20,9 @@ from tests.unit.relay_operator.reconcile.ledger.test_price_push import (
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_contract.billing.budget import BudgetStandings, TenantAlert, TenantBudget
+from relay_ledger.budgets.alert_delivery import TRIED_FOR
 from relay_ledger.store.limits.budget_store import BudgetStore
-from relay_ledger.store.limits.dead_letters import TRIED_FOR, DeadLetters
+from relay_ledger.store.limits.dead_letters import DeadLetters
 from relay_operator.api.shards import MAIN, Shards
 from relay_operator.cluster.webhook.message import Message
 from relay_operator.errors import LedgerUnavailable
