@@ -179,7 +179,7 @@ def _usual_errors(cluster: Cluster, tell: Tell) -> _Kept:
     retry = f"relay-operator.dev/retry={status['canaryFingerprint']}/{status['run']}/force"
     tell("the fault is repaired")
     tell(
-        f"kubectl -n relay-finance annotate relayroute chat {retry}   # try this canary again, at once"
+        f"kubectl -n relay-finance annotate --overwrite relayroute chat {retry}   # try this canary again, at once"
     )
     cluster.kubectl("annotate", "--overwrite", "relayroute", "chat", "-n", "relay-finance", retry)
     wait_until(

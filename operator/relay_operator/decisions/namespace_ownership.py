@@ -125,7 +125,7 @@ def _foreign(space: str, claim: Claim) -> Obstacle:
     name = claim.tenant.metadata.name
     message = (
         f"namespace {space} exists and is not this Tenant's; remove it or choose another name. If it is meant for this "
-        f"Tenant, let the Tenant adopt it: set spec.namespacePolicy to Adopt, and kubectl annotate namespace {space} "
+        f"Tenant, let the Tenant adopt it: set spec.namespacePolicy to Adopt, and kubectl annotate --overwrite namespace {space} "
         f"{names.ANNOTATION_TENANT}={name}"
     )
     return Refused(reason=Reason.NAMESPACE_CONFLICT, message=message)

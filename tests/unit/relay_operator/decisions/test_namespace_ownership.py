@@ -69,7 +69,9 @@ def test_copied_marks_make_no_namespace_the_tenants(policy: str, anchor: str) ->
 def test_a_refusal_tells_how_the_namespace_could_be_adopted() -> None:
     obstacle = obstacle_of(a_namespace(), a_claim())
     assert obstacle is not None
-    command = "kubectl annotate namespace relay-finance relay-operator.dev/tenant=finance"
+    command = (
+        "kubectl annotate --overwrite namespace relay-finance relay-operator.dev/tenant=finance"
+    )
     assert command in obstacle.message
     assert "spec.namespacePolicy to Adopt" in obstacle.message
 
