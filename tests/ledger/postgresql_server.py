@@ -18,6 +18,8 @@ from tests.cluster.build import debian_packages
 
 PACKAGE: Final = "postgresql"
 START_SECONDS: Final = 60
+GUARDED: Final = "guarded"
+"""The one user who has to give a password."""
 _NOBODY: Final = 65534
 _FIRST_WITH_A_CHOICE: Final = 15
 """Of the versions of PostgreSQL, the first that copies databases in two ways."""
@@ -75,9 +77,12 @@ class PostgresqlServer:
             os.chown(self._directory, self._user, self._user)
         self._process: subprocess.Popen[bytes] | None = None
         self._run("initdb", "-A", "trust", "-U", "ledger", "-E", "UTF8", "--locale=C", "--no-sync")
+        rules = self._data / "pg_hba.conf"
+        rules.write_text(f"local all {GUARDED} scram-sha-256\n{rules.read_text()}")
 
-    def address(self, database: str) -> str:
-        return f"postgresql://ledger@/{database}?host={self._directory}"
+    def address(self, database: str, *, user: str = "ledger") -> str:
+        """Returns where to find a database; the user may have a password after a colon."""
+        return f"postgresql://{user}@/{database}?host={self._directory}"
 
     def start(self) -> None:
         """Starts it and waits until it answers."""
@@ -141,12 +146,19 @@ class PostgresqlServer:
 
     def create(self, database: str, *, template: str = "template1") -> str:
         """Makes a database like another; returns its address."""
-        self._psql(f'CREATE DATABASE "{database}" TEMPLATE "{template}"{self._copied}')
+        self.execute(f'CREATE DATABASE "{database}" TEMPLATE "{template}"{self._copied}')
         return self.address(database)
 
     def drop(self, database: str) -> None:
         """Removes a database, whoever is connected to it."""
-        self._psql(f'DROP DATABASE "{database}" WITH (FORCE)')
+        self.execute(f'DROP DATABASE "{database}" WITH (FORCE)')
+
+    def execute(self, statement: str, *, database: str = "postgres") -> None:
+        """Executes a statement as the server's owner."""
+        command = ["psql", "-h", str(self._directory), "-U", "ledger", "-d", database]
+        subprocess.run(
+            [str(self._programs / command[0]), *command[1:], "-q", "-c", statement], check=True
+        )
 
     @property
     def _copied(self) -> str:
@@ -173,12 +185,6 @@ class PostgresqlServer:
     def _answers(self) -> bool:
         command = [str(self._programs / "pg_isready"), "-q", "-h", str(self._directory)]
         return subprocess.run(command, check=False).returncode == 0
-
-    def _psql(self, statement: str) -> None:
-        command = ["psql", "-h", str(self._directory), "-U", "ledger", "-d", "postgres"]
-        subprocess.run(
-            [str(self._programs / command[0]), *command[1:], "-q", "-c", statement], check=True
-        )
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(

@@ -109,9 +109,6 @@ def test_public_prices_are_written_as_objects(shell: Shell) -> None:
         (("prices", "load", "wrong.yaml"), "sqlite:///{}/l.db", 1, "'-2' is no price"),
         (("prices", "assign", "cost", "a", "b"), "sqlite:///{}/l.db", 1, "there is no price list b: load it first"),
         (("prices", "reprice", "--from", "yesterday", "--until", "2026-01-01"), "", 2, "'yesterday' is no time"),
-        (("serve",), "mysql://u:hush@h/n", 2, "RELAY_LEDGER_DATABASE: mysql://u:***@h/n: a ledger is kept in"),
-        (("serve",), "sqlite:////no/such/directory/l.db", 2, "the database: unable to open database file"),
-        (("serve",), "postgresql://u:hush@/n?host=/no/such/directory", 2, "the database: connection"),
         ((), "", 2, "the following arguments are required: COMMAND"),
     ],
 )  # fmt: skip
@@ -123,7 +120,6 @@ def test_a_mistake_is_told_in_a_sentence(
     returned, _, error = shell.run(database.format(tmp_path), *placed)
     assert (returned, said in error) == (code, True), error
     assert "Traceback" not in error
-    assert "hush" not in error
 
 
 def test_a_ledger_keeps_what_it_takes(tmp_path: Path, shell: Shell) -> None:

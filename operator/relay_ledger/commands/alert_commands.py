@@ -13,10 +13,9 @@ from relay_ledger.budgets.alert_delivery import threshold_text
 from relay_ledger.money.amounts import usd_text
 from relay_ledger.periods.zones import utc_text
 from relay_ledger.store.books.book_store import BookStore
-from relay_ledger.store.databases import open_database
 from relay_ledger.store.limits.dead_letters import DeadLetter, DeadLetters
+from relay_ledger.store.opening.opened import opened
 from relay_ledger.store.price_book_store import PriceBookStore
-from relay_ledger.store.schema import upgrade
 
 _COLUMNS: Final = (
     *("tenant", "limit", "threshold", "period_start", "amount_usd", "spent_usd"),
@@ -55,9 +54,7 @@ def run(options: argparse.Namespace, address: str) -> int:
 
     Who is sent them again or dismissed is an act that `relay-ledger acts` lists. Raises NobodyKnown.
     """
-    engine = open_database(address)
-    try:
-        upgrade(engine)
+    with opened(address) as engine:
         store = DeadLetters(engine)
         letters = store.all(options.tenant)
         if options.gone:
@@ -71,8 +68,6 @@ def run(options: argparse.Namespace, address: str) -> int:
             sys.stdout.write(f"{count} alerts are dismissed\n")
         else:
             _write(letters)
-    finally:
-        engine.dispose()
     return 0
 
 

@@ -4,8 +4,8 @@ import argparse
 import sys
 
 from relay_ledger.commands.price_commands import moment
-from relay_ledger.store.databases import open_database
 from relay_ledger.store.ledger import Ledger
+from relay_ledger.store.opening.opened import opened
 from relay_ledger.store.tables import QUARTER_MICROSECONDS
 
 
@@ -17,16 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, address: str) -> int:
     """Writes what differs; returns 1 if anything does."""
-    engine = open_database(address)
-    try:
+    with opened(address) as engine:
         ledger = Ledger(engine)
         start, end = (
             at // QUARTER_MICROSECONDS * QUARTER_MICROSECONDS for at in (options.start, options.end)
         )
         differences = ledger.differences(start=start, end=end)
         standing = ledger.standing()
-    finally:
-        engine.dispose()
     for difference in differences:
         sys.stdout.write(f"sums differ from postings: {difference}\n")
     tally = standing.tally

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
-from sqlalchemy.exc import DBAPIError
 
 from relay_ledger.commands import (
     alert_commands,
@@ -45,7 +44,7 @@ from relay_ledger.statements.statement import NoRate, NotDue
 from relay_ledger.store.bills.baseline_store import BaselineRefused
 from relay_ledger.store.bills.statement_store import PostingsGone
 from relay_ledger.store.contracts import TermsRefused
-from relay_ledger.store.databases import DatabaseMisconfigured
+from relay_ledger.store.databases import DatabaseUnusable
 from relay_ledger.store.named_tenants import NoSuchTenant
 from relay_ledger.store.schema import NewerSchema
 
@@ -79,11 +78,8 @@ def main(arguments: Sequence[str]) -> int:
         return _fail(1, "it takes more memory than it may have")
     except (Misconfigured, NewerSchema) as error:
         return _fail(2, str(error))
-    except DatabaseMisconfigured as error:
+    except DatabaseUnusable as error:
         return _fail(2, f"RELAY_LEDGER_DATABASE: {error}")
-    except DBAPIError as error:
-        # the statement may hold what is nobody's business
-        return _fail(2, f"the database: {str(error.orig).strip()}")
 
 
 def _fail(code: int, message: str) -> int:

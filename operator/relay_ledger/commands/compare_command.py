@@ -18,10 +18,9 @@ from relay_ledger.reports.old_history import cost_of_tokens, read_baseline
 from relay_ledger.reports.what_if import WhatIf
 from relay_ledger.store.bills.baseline_store import BaselineStore
 from relay_ledger.store.bills.booked_costs import booked_costs
-from relay_ledger.store.databases import open_database
 from relay_ledger.store.named_tenants import uid_of
+from relay_ledger.store.opening.opened import opened
 from relay_ledger.store.price_book_store import PriceBookStore
-from relay_ledger.store.schema import upgrade
 from relay_ledger.store.tool_calls.billed_calls import booked_call_costs
 
 
@@ -56,14 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, address: str) -> int:
     """Writes the comparison as JSON; raises InvalidPrices, NoSuchTenant, UnreadableHistory, OSError."""
-    engine = open_database(address)
-    try:
-        upgrade(engine)
+    with opened(address) as engine:
         if options.tenant is not None:
             options.tenant = uid_of(engine, options.tenant)
         content = _compared(options, engine)
-    finally:
-        engine.dispose()
     sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     return 0
 

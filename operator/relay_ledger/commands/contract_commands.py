@@ -14,9 +14,8 @@ from relay_ledger.periods.zones import utc_text
 from relay_ledger.statements.statement import NoRate, Rate, currency
 from relay_ledger.store.bills.exchange_rates import put_rate
 from relay_ledger.store.contracts import ContractStore, TermsRefused
-from relay_ledger.store.databases import open_database
 from relay_ledger.store.named_tenants import uid_of
-from relay_ledger.store.schema import upgrade
+from relay_ledger.store.opening.opened import opened
 
 MAX_RATE_MICRO: Final = 10**15
 """A thousand million of a currency for one USD."""
@@ -56,9 +55,7 @@ def run_terms(options: argparse.Namespace, address: str) -> int:
     now = time.time_ns() // 1000
     if wanted == TermsChange() and options.start is not None:
         raise TermsRefused("say what is to change from then on")
-    engine = open_database(address)
-    try:
-        upgrade(engine)
+    with opened(address) as engine:
         store = ContractStore(engine)
         uid = uid_of(engine, options.tenant, may_be_new=True)
         if wanted == TermsChange():
@@ -69,8 +66,6 @@ def run_terms(options: argparse.Namespace, address: str) -> int:
             None if options.start is None else Moments(wanted.of(held).where).read(options.start)
         )
         changed = store.change(uid, wanted, since=since, now=now)
-    finally:
-        engine.dispose()
     sys.stdout.write("in force\n" if changed else "in force already\n")
     return 0
 
@@ -91,12 +86,8 @@ def run_rates(options: argparse.Namespace, address: str) -> int:
     if not 0 < micro <= MAX_RATE_MICRO:
         raise NoRate("a rate is above 0, and at most 1000000000")
     rate = Rate(currency(options.currency), micro, options.start, options.source)
-    engine = open_database(address)
-    try:
-        upgrade(engine)
+    with opened(address) as engine:
         changed = put_rate(engine, rate, now=time.time_ns() // 1000)
-    finally:
-        engine.dispose()
     said = "in force" if changed else "in force already"
     sys.stdout.write(f"1 USD = {price_text(micro)} {options.currency}, {said}\n")
     return 0

@@ -21,9 +21,8 @@ from relay_ledger.store.credits import (
     TooMuch,
     UnknownTenant,
 )
-from relay_ledger.store.databases import open_database
 from relay_ledger.store.named_tenants import uid_of
-from relay_ledger.store.schema import upgrade
+from relay_ledger.store.opening.opened import opened
 
 
 class CreditRefused(ValueError):
@@ -44,9 +43,7 @@ def add_credit(parser: argparse.ArgumentParser) -> None:
 
 def run_credit(options: argparse.Namespace, address: str) -> int:
     """Books a payment and tells the balance; raises BadQuestion, CreditRefused, NoSuchTenant."""
-    engine = open_database(address)
-    try:
-        upgrade(engine)
+    with opened(address) as engine:
         options.tenant = uid_of(engine, options.tenant)
         store = CreditStore(engine)
         if options.amount is not None:
@@ -55,8 +52,6 @@ def run_credit(options: argparse.Namespace, address: str) -> int:
             for one in store.payments(options.tenant):
                 sys.stdout.write(_line(one))
         balance = store.standing(options.tenant, now=time.time_ns() // 1000)
-    finally:
-        engine.dispose()
     sys.stdout.write("no credit\n" if balance is None else f"{_told(balance)}\n")
     return 0
 

@@ -16,10 +16,9 @@ from relay_ledger.prices.back_dating import BackDated, back_dated
 from relay_ledger.prices.price_file import read_price_list, write_price_list
 from relay_ledger.prices.price_list import InvalidPrices, PriceList
 from relay_ledger.prices.price_objects import price_list_object, provider_object
-from relay_ledger.store.databases import open_database
+from relay_ledger.store.opening.opened import opened
 from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.repricing import Repricing
-from relay_ledger.store.schema import upgrade
 
 SECOND: Final = 1_000_000
 _MOST_TOLD: Final = 10
@@ -130,13 +129,9 @@ _PART: Final = "prices of a Provider that there is: kubectl apply --server-side 
 
 
 def run(options: argparse.Namespace, address: str) -> None:
-    """Runs a command on the database; raises InvalidPrices, DatabaseMisconfigured, NewerSchema."""
-    engine = open_database(address)
-    try:
-        upgrade(engine)
+    """Runs a command on the database; raises InvalidPrices, DatabaseUnusable, NewerSchema."""
+    with opened(address) as engine:
         _run(options, engine)
-    finally:
-        engine.dispose()
 
 
 def _run(options: argparse.Namespace, engine: Engine) -> None:

@@ -40,9 +40,8 @@ from relay_ledger.settings import REPORT_BASE
 from relay_ledger.store.bills.cost_adjustments import CostAdjustments
 from relay_ledger.store.bills.own_use_reading import attempts_of, cost_of
 from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
-from relay_ledger.store.databases import open_database
+from relay_ledger.store.opening.opened import opened
 from relay_ledger.store.price_book_store import PriceBookStore
-from relay_ledger.store.schema import upgrade
 
 FLAGGED: Final = 3
 
@@ -99,9 +98,7 @@ def run(options: argparse.Namespace, address: str) -> int:
     period = month_period(options.period, zone("UTC"))
     given = read_pages(_pages(options, period.start, period.end), options.dialect)
     report = given.within(period.start, period.end)
-    engine = open_database(address)
-    try:
-        upgrade(engine)
+    with opened(address) as engine:
         found = _reconciled(options, engine, report, period.start, period.end)
         ReconciliationStore(engine).keep(
             options.provider,
@@ -119,8 +116,6 @@ def run(options: argparse.Namespace, address: str) -> int:
             sys.stderr.write(
                 _adjusted(options.provider, engine, found, period, has_costs=has_costs)
             )
-    finally:
-        engine.dispose()
     return FLAGGED if found.flagged else 0
 
 

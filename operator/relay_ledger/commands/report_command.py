@@ -24,9 +24,8 @@ from relay_ledger.reports.pages.usage_page import (
 )
 from relay_ledger.store.bills.cost_adjustments import CostAdjustment, CostAdjustments
 from relay_ledger.store.bills.overview_reading import read_overview
-from relay_ledger.store.databases import open_database
 from relay_ledger.store.named_tenants import names_of, uid_of
-from relay_ledger.store.schema import upgrade
+from relay_ledger.store.opening.opened import opened
 from relay_ledger.store.usage_reading import UsageReading
 
 _DEFAULT: Final = "tenant,model"
@@ -53,9 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, address: str) -> int:
     """Writes the report; raises NotATime, NoSuchTenant."""
     start, end = time_of(options)
-    engine = open_database(address)
-    try:
-        upgrade(engine)
+    with opened(address) as engine:
         if options.tenant is not None:
             options.tenant = uid_of(engine, options.tenant)
         # what an invoice has more than attempts is no tenant's
@@ -65,8 +62,6 @@ def run(options: argparse.Namespace, address: str) -> int:
             return 0
         names = names_of(engine)
         sys.stdout.write(_report(options, UsageReading(engine), names, (start, end), adjustments))
-    finally:
-        engine.dispose()
     return 0
 
 

@@ -32,13 +32,13 @@ from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
 from relay_ledger.store.bills.statement_store import StatementStore
 from relay_ledger.store.books.book_store import BookStore
 from relay_ledger.store.books.month_sums import MonthSums
-from relay_ledger.store.databases import open_database, reading
+from relay_ledger.store.databases import reading
 from relay_ledger.store.ledger import Ledger
 from relay_ledger.store.limits.budget_store import BudgetStore
 from relay_ledger.store.limits.dead_letters import DeadLetters
+from relay_ledger.store.opening.opened import opened
 from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.route_cost_reading import RouteCostReading
-from relay_ledger.store.schema import upgrade
 from relay_ledger.store.tool_calls.tool_call_store import ToolCallStore
 from relay_ledger.upkeep.audits import Audits
 from relay_ledger.upkeep.final_statements import FinalStatements
@@ -55,17 +55,17 @@ METRICS_PATH: Final = "/metrics"
 
 
 def serve(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT; raises DatabaseMisconfigured, NewerSchema, or what the database says at the start."""
+    """Serves until SIGTERM or SIGINT; raises DatabaseUnusable, NewerSchema."""
     log = LedgerLog()
     logging.getLogger().setLevel(settings.log_level.upper())
     take_over_library_logs(log.of_library)
-    engine = open_database(settings.database.get_secret_value(), connections=THREADS + READERS)
-    try:
-        upgrade(engine)
+    with opened(settings.database.get_secret_value(), connections=THREADS + READERS) as engine:
         _spare_collections()
-        asyncio.run(_serve(settings, engine, log))
-    finally:
-        engine.dispose()
+        try:
+            asyncio.run(_serve(settings, engine, log))
+        except DatabaseAway as error:
+            # at the start alone: what serves waits until it answers again
+            raise (error.__cause__ or error) from None
 
 
 def _spare_collections() -> None:

@@ -13,9 +13,8 @@ from relay_ledger.statements.statement import Statement
 from relay_ledger.statements.statement_page import statement_page
 from relay_ledger.statements.statement_table import csv_table, json_document
 from relay_ledger.store.bills.statement_store import StatementStore
-from relay_ledger.store.databases import open_database
 from relay_ledger.store.named_tenants import uid_of
-from relay_ledger.store.schema import upgrade
+from relay_ledger.store.opening.opened import opened
 
 
 class SeveralPages(ValueError):
@@ -49,9 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Writes the statements; raises NoSuchTenant, SeveralPages, NotDue, NoRate, PostingsGone, OSError."""
-    engine = open_database(settings.database.get_secret_value())
-    try:
-        upgrade(engine)
+    with opened(settings.database.get_secret_value()) as engine:
         store = StatementStore(engine, grace=settings.grace_hours * HOUR)
         now = time.time_ns() // 1000
         asked = [uid_of(engine, named) for named in options.tenant or ()]
@@ -62,8 +59,6 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
             if options.format == "html":
                 _refuse_several(store, tenants, options, now=now)
             _write(_made(store, tenants, options, now=now), options)
-    finally:
-        engine.dispose()
     return 0
 
 

@@ -18,11 +18,17 @@ _POSTGRESQL_OPTIONS: Final = (
     f" -c idle_in_transaction_session_timeout={2 * BUSY_SECONDS}s -c timezone=UTC"
 )
 _SQLITE_TURN: Final = threading.Lock()
+_WRITE: Final = "write sqlite:////path/to/ledger.db or postgresql://user:password@host/name"
+_ENCODE: Final = "percent-encode the reserved characters of a password (@ is %40, / is %2F)"
 Insert = sqlite.Insert | postgresql.Insert
 
 
-class DatabaseMisconfigured(Exception):
-    """An address that is none of a database of the ledger; the message has no password."""
+class DatabaseUnusable(Exception):
+    """A database that cannot be opened; the message says which, why and what to do, and has no password."""
+
+
+class DatabaseMisconfigured(DatabaseUnusable):
+    """An address that is none of a database of the ledger."""
 
 
 def open_database(address: str, *, connections: int = 4) -> Engine:
@@ -42,17 +48,27 @@ def open_database(address: str, *, connections: int = 4) -> Engine:
 
 
 def _url(address: str) -> URL:
+    # no part of what cannot be read is repeated: its password may stand anywhere
     try:
         url = make_url(address)
     except ArgumentError:
-        raise DatabaseMisconfigured("it is no address of a database") from None
+        raise DatabaseMisconfigured(f"it is not the address of a database: {_WRITE}") from None
+    except ValueError:
+        raise DatabaseMisconfigured(f"its port is not a number: {_WRITE}; {_ENCODE}") from None
     match url.drivername:
         case "sqlite" if url.database and url.database != ":memory:":
+            if url.query or "\0" in url.database:
+                raise DatabaseMisconfigured(
+                    "options and zero bytes are not taken: write sqlite:////path/to/ledger.db alone"
+                )
             return url
         case "postgresql" | "postgresql+psycopg":
+            # of a password with another @, all beyond the first is host and database
+            if address.count("@") > 1:
+                raise DatabaseMisconfigured(f"it has more than one @: {_WRITE}; {_ENCODE}")
             return url.set(drivername="postgresql+psycopg")
     raise DatabaseMisconfigured(
-        f"{url.render_as_string(hide_password=True)}: a ledger is kept in sqlite:////path or postgresql://…"
+        f"{url.drivername} is not a database that the ledger uses: {_WRITE}"
     )
 
 

@@ -7,9 +7,8 @@ from typing import Final
 
 from relay_ledger.periods.zones import utc_text
 from relay_ledger.reports.text_cells import cell
-from relay_ledger.store.databases import open_database
+from relay_ledger.store.opening.opened import opened
 from relay_ledger.store.rows.act_rows import acts
-from relay_ledger.store.schema import upgrade
 
 _COLUMNS: Final = ("done_at", "act", "tenant", "subject", "note")
 
@@ -21,12 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, address: str) -> int:
     """Writes the acts as CSV, the earliest first."""
-    engine = open_database(address)
-    try:
-        upgrade(engine)
+    with opened(address) as engine:
         found = acts(engine, options.tenant)
-    finally:
-        engine.dispose()
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow(_COLUMNS)
     for one in found:

@@ -24,8 +24,7 @@ from relay_ledger.reports.baseline import (
 from relay_ledger.reports.figures import SERVED_SIDES, input_tokens, output_tokens
 from relay_ledger.reports.old_history import read_history
 from relay_ledger.store.bills.baseline_store import BaselineStore
-from relay_ledger.store.databases import open_database
-from relay_ledger.store.schema import upgrade
+from relay_ledger.store.opening.opened import opened
 from relay_ledger.store.usage_reading import UsageReading
 
 _COLUMNS: Final = ("tenant", "source", "start", "end", "points", "imported_at")
@@ -60,9 +59,7 @@ def _add_whose(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, address: str) -> int:
     """Does it, and says what was done; raises BaselineRefused, UnreadableHistory, NotATime, TooManyParts, OSError."""
-    engine = open_database(address)
-    try:
-        upgrade(engine)
+    with opened(address) as engine:
         match options.baseline_command:
             case "import":
                 _import(options, BaselineStore(engine))
@@ -73,8 +70,6 @@ def run(options: argparse.Namespace, address: str) -> int:
                 _list(BaselineStore(engine))
             case _:
                 _report(options, engine)
-    finally:
-        engine.dispose()
     return 0
 
 

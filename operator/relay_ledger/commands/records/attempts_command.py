@@ -23,9 +23,8 @@ from relay_ledger.reports.attempts import (
     attempts_table,
 )
 from relay_ledger.store.attempts.attempt_reading import Asked, AttemptReading, Page, Place
-from relay_ledger.store.databases import open_database
 from relay_ledger.store.named_tenants import uid_of
-from relay_ledger.store.schema import upgrade
+from relay_ledger.store.opening.opened import opened
 
 _MOST: Final = 10_000
 _FIELDS: Final = {
@@ -96,9 +95,7 @@ def run(options: argparse.Namespace, address: str) -> int:
     """Writes the attempts, and where to go on; raises NotATime, NoSuchTenant, NoSuchAttempt."""
     asks_for_time = options.month or options.start or options.end
     start, end = time_of(options) if asks_for_time or options.id is None else (None, None)
-    engine = open_database(address)
-    try:
-        upgrade(engine)
+    with opened(address) as engine:
         asked = Asked(
             start=start,
             end=end,
@@ -110,8 +107,6 @@ def run(options: argparse.Namespace, address: str) -> int:
             unpriced=options.unpriced,
         )
         page = AttemptReading(engine).page(asked, most=options.limit, after=options.after)
-    finally:
-        engine.dispose()
     if options.id is not None and not page.attempts:
         raise NoSuchAttempt(
             f"the ledger has no such attempt {options.id}: it has not been delivered, is in quarantine, or its month is no longer kept"

@@ -29,9 +29,8 @@ from relay_ledger.reports.quarantine import (
 )
 from relay_ledger.settings import Settings
 from relay_ledger.store.attempts.quarantined_lines import Chosen, QuarantinedLines
-from relay_ledger.store.databases import open_database
 from relay_ledger.store.named_tenants import uid_of
-from relay_ledger.store.schema import upgrade
+from relay_ledger.store.opening.opened import opened
 
 _REASONS: Final = ("unreadable", "conflict", "early", "late", "unbookable")
 _MOST: Final = 10_000
@@ -97,9 +96,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 
     Who is released or dismissed is an act that `relay-ledger acts` lists. Raises NotATime, NoSuchTenant, NoSuchLine, NothingChosen.
     """
-    engine = open_database(settings.database.get_secret_value())
-    try:
-        upgrade(engine)
+    with opened(settings.database.get_secret_value()) as engine:
         lines, chosen = QuarantinedLines(engine), _chosen(options, engine)
         if options.show is not None:
             _show(lines, options)
@@ -111,8 +108,6 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
             _dismiss(lines, chosen, options)
         else:
             _list(lines, chosen, options)
-    finally:
-        engine.dispose()
     return 0
 
 

@@ -14,9 +14,8 @@ from relay_ledger.reports.tool_calls import (
     sums_json,
     sums_table,
 )
-from relay_ledger.store.databases import open_database
 from relay_ledger.store.named_tenants import uid_of
-from relay_ledger.store.schema import upgrade
+from relay_ledger.store.opening.opened import opened
 from relay_ledger.store.tool_calls.tool_call_reading import Asked, ToolCallReading
 
 _DEFAULT: Final = ("tenant", "key", "server", "tool", "rule", "outcome")
@@ -42,9 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, address: str) -> int:
     """Writes the report; raises NotATime, NoSuchTenant."""
     start, end = time_of(options)
-    engine = open_database(address)
-    try:
-        upgrade(engine)
+    with opened(address) as engine:
         if options.tenant is not None:
             options.tenant = uid_of(engine, options.tenant)
         named = {BY[name]: getattr(options, name) for name in _FILTERS}
@@ -52,8 +49,6 @@ def run(options: argparse.Namespace, address: str) -> int:
             start, end, {name: value for name, value in named.items() if value is not None}
         )
         sys.stdout.write(_report(options, ToolCallReading(engine), asked))
-    finally:
-        engine.dispose()
     return 0
 
 
