@@ -14,6 +14,7 @@ from typing import Final
 import yaml
 from tests.cluster import paths
 from tests.cluster.build import go_build
+from tests.cluster.build.go_programs import PROMETHEUS_OPERATOR, PROMETHEUS_OPERATOR_SOURCE
 
 HERE: Final = Path(__file__).resolve().parent
 CHECKOV_LOCK: Final = HERE / "checkov.lock"
@@ -21,7 +22,6 @@ SCHEMAS_LOCK: Final = HERE / "schemas.lock"
 SCHEMAS_IN_WHEEL: Final = "kubernetes_validate/kubernetes-json-schema/"
 VERSIONS: Final = ("1.31.0", "1.36.0", "1.37.0")
 """Of Kubernetes: the oldest that the chart allows, that of the tests' cluster, and the newest."""
-PROMETHEUS_OPERATOR: Final = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
 MONITORING: Final = ("podmonitors", "prometheusrules")
 
 
@@ -73,10 +73,7 @@ def monitoring_schemas() -> Path:
 
     def install(target: Path) -> None:
         target.mkdir(parents=True)
-        # an empty module, so that no go.mod of this machine decides; the checksum database vouches for what is fetched
-        (target / "go.mod").write_text("module schemas\n")
-        command = [str(go_build.find_go()), "mod", "download", "-json", PROMETHEUS_OPERATOR]
-        source = Path(json.loads(_run(command, cwd=target))["Dir"])
+        source = go_build.sources(PROMETHEUS_OPERATOR, PROMETHEUS_OPERATOR_SOURCE)
         for plural in MONITORING:
             (file,) = source.glob(f"example/prometheus-operator-crd/*_{plural}.yaml")
             definition = yaml.safe_load(file.read_text())
@@ -85,7 +82,8 @@ def monitoring_schemas() -> Path:
                 kind = definition["spec"]["names"]["kind"].lower()
                 (target / f"{kind}_{version['name']}.json").write_text(json.dumps(schema))
 
-    return _kept("monitoring-schemas", PROMETHEUS_OPERATOR.encode(), install)
+    pinned = (PROMETHEUS_OPERATOR.path / "go.mod").read_bytes()
+    return _kept("monitoring-schemas", pinned, install)
 
 
 def _closed(schema: object) -> object:
@@ -116,8 +114,8 @@ def _kept(name: str, inputs: bytes, install: Callable[[Path], None]) -> Path:
     return home
 
 
-def _run(command: list[str], cwd: Path | None = None) -> str:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+def _run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
     return done.stdout

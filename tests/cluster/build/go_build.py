@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -88,14 +89,30 @@ def ensure_binaries(say: Say = say_on_stderr) -> Path:
 
 def ensure_tool(module: Module, say: Say = say_on_stderr) -> Path:
     """Builds the one program of a module if it is missing; returns its path."""
+    (program,) = module.programs
+    return ensure_tools(module, say) / program.name
+
+
+def ensure_tools(module: Module, say: Say = say_on_stderr) -> Path:
+    """Builds the programs of a module that are missing; returns their directory."""
     go = find_go()
     version = go_version(go)
-    (program,) = module.programs
-    built = go_programs.module_directory(module, version) / program.name
-    if not built.exists():
+    built = go_programs.module_directory(module, version)
+    if not all((built / program.name).exists() for program in module.programs):
         with _only_builder(say) as lock:
             _Builder(go=go, version=version, lock=lock, say=say).build_all((module,))
     return built
+
+
+def sources(module: Module, path: str) -> Path:
+    """Returns the directory with what a Go module has that this one requires; it is fetched if it is missing, by the checksum in go.sum."""
+    command = [str(find_go()), "mod", "download", "-json", path]
+    done = subprocess.run(
+        command, cwd=module.path, env=_environment(), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise ClusterError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+    return Path(json.loads(done.stdout)["Dir"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,16 @@ KREW_VALIDATOR = Module(
 )
 """What installs plugins of kubectl, and what its index is checked with, from one module of Go; no part of a cluster."""
 
+PROMETHEUS_OPERATOR_SOURCE = "github.com/prometheus-operator/prometheus-operator"
+PROMETHEUS_OPERATOR = Module(
+    "prometheus-operator",
+    tuple(
+        Program(name, f"{PROMETHEUS_OPERATOR_SOURCE}/cmd/{name}")
+        for name in ("operator", "prometheus-config-reloader", "admission-webhook")
+    ),
+)
+"""What a Prometheus is run by in many clusters, what it puts beside it, and what refuses rules there; no part of a cluster."""
+
 CHART_TOOLS = {
     module.directory: module
     for module in (

@@ -13,14 +13,18 @@ from typing import Any, Final, Self
 from tests.demo.commands import Cluster, DemoFailed
 
 _LOOK_SECONDS: Final = 3.0
-_PROMETHEUS: Final = "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy/api/v1"
+_SERVICE: Final = "monitoring/services/prometheus:9090"
 
 
 class ApiProxy:
-    """A proxy on a free port of the loopback interface for as long as it is entered."""
+    """A proxy on a free port of the loopback interface for as long as it is entered.
 
-    def __init__(self, cluster: Cluster) -> None:
+    prometheus is the Service of Prometheus, as NAMESPACE/services/NAME:PORT.
+    """
+
+    def __init__(self, cluster: Cluster, *, prometheus: str = _SERVICE) -> None:
         self._cluster = cluster
+        self._prometheus = f"/api/v1/namespaces/{prometheus}/proxy/api/v1"
         self._process: subprocess.Popen[str] | None = None
         self._url = ""
 
@@ -65,12 +69,16 @@ class ApiProxy:
             found: dict[str, Any] = json.load(answer)
             return found
 
+    def told(self, path: str) -> Any:
+        """Returns what Prometheus tells of itself at a path of its API."""
+        return self.get(f"{self._prometheus}/{path}")["data"]
+
     def ask(self, expression: str) -> dict[str, Any]:
         """Returns Prometheus' answer to an expression."""
-        return self.get(f"{_PROMETHEUS}/query?{urllib.parse.urlencode({'query': expression})}")
+        return self.get(f"{self._prometheus}/query?{urllib.parse.urlencode({'query': expression})}")
 
     def ask_over(self, expression: str, *, seconds: float, step_seconds: float) -> dict[str, Any]:
         """Returns Prometheus' answer over the last so many seconds."""
         now = time.time()
         query = {"query": expression, "start": now - seconds, "end": now, "step": step_seconds}
-        return self.get(f"{_PROMETHEUS}/query_range?{urllib.parse.urlencode(query)}")
+        return self.get(f"{self._prometheus}/query_range?{urllib.parse.urlencode(query)}")

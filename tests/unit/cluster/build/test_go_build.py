@@ -67,6 +67,18 @@ def test_kstatus_is_built_for_those_who_ask_for_it(toolchain: Toolchain) -> None
     assert toolchain.built == ["relay-operator.dev/cluster/kstatus"]
 
 
+def test_all_programs_of_a_module_are_built_once_for_those_who_ask_for_it(
+    toolchain: Toolchain,
+) -> None:
+    module = go_programs.PROMETHEUS_OPERATOR
+    directory = go_build.ensure_tools(module, silently)
+    assert {path.name for path in directory.iterdir()} == {one.name for one in module.programs}
+    (directory / module.programs[-1].name).unlink()
+    assert go_build.ensure_tools(module, silently) == directory
+    packages = [one.package for one in module.programs]
+    assert toolchain.built == [*packages, packages[-1]]
+
+
 def test_progress_counts_the_programs(toolchain: Toolchain) -> None:
     said: list[str] = []
     go_build.ensure_binaries(said.append)

@@ -9,6 +9,7 @@ from tests.cluster.build.go_programs import (
     KREW_VALIDATOR,
     KSTATUS,
     MODULES,
+    PROMETHEUS_OPERATOR,
     Module,
     Program,
 )
@@ -45,7 +46,7 @@ def test_any_different_input_changes_the_key(other: str) -> None:
 
 
 def test_every_module_is_pinned_and_provides_its_programs() -> None:
-    for module in (*MODULES, KSTATUS, KREW, KREW_VALIDATOR):
+    for module in (*MODULES, KSTATUS, KREW, KREW_VALIDATOR, PROMETHEUS_OPERATOR):
         go_mod = (module.path / "go.mod").read_text()
         assert go_mod.startswith("module relay-operator.dev/cluster/")
         assert (module.path / "go.sum").stat().st_size > 0
