@@ -4,6 +4,7 @@ import functools
 import re
 import subprocess
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 from tests.chart.alert_cases import CASES, Case, Series
 from tests.chart.test_chart import CHART, helm, rendered
 from tests.cluster.images import debian
+from tests.ecosystem import rule_admission
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "alerts.md").read_text()
@@ -209,6 +211,35 @@ def test_the_prometheus_rule_has_the_same_groups_as_the_file() -> None:
     [found] = [one for one in rendered(ENABLED) if one["kind"] == "PrometheusRule"]
     assert found["apiVersion"] == "monitoring.coreos.com/v1"
     assert found["spec"] == rules_file()
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rule_admission.Judge]:
+    with rule_admission.running(tmp_path_factory.mktemp("admission") / "log") as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (),
+        ("ledger.enabled=true",),
+        ("prometheus.labels.namespace=k8s_namespace", "prometheus.labels.pod=k8s_pod"),
+        ("alerts.labels.team=platform", "alerts.annotations.dashboard=relays"),
+    ],
+)
+def test_the_admission_webhook_of_the_prometheus_operator_lets_the_rules_in(
+    judge: rule_admission.Judge, values: tuple[str, ...]
+) -> None:
+    [found] = [one for one in rendered(ENABLED, *values) if one["kind"] == "PrometheusRule"]
+    assert judge(found) == []
+
+
+def test_the_webhook_refuses_what_prometheus_cannot_evaluate(judge: rule_admission.Judge) -> None:
+    """Shows that it looks."""
+    [found] = [one for one in rendered(ENABLED) if one["kind"] == "PrometheusRule"]
+    found["spec"]["groups"][0]["rules"][0]["expr"] = "max by (namespace"
+    assert "could not parse expression" in "".join(judge(found))
 
 
 def test_without_being_asked_for_there_is_neither() -> None:
