@@ -1,4 +1,5 @@
-"""A release of another name in another namespace and under another DNS domain, with default values: without Prometheus at first, then with one.
+"""A release of another name in another namespace and under another DNS domain, with default values: without Prometheus at first, then with one
+that has jobs for it, then with one that the Prometheus operator runs by the chart's PodMonitors and PrometheusRule.
 
 A cluster of its own, so that no other release is there, and no name ends in cluster.local.
 """
@@ -15,8 +16,10 @@ from tests.cluster.session.provider import Provider
 from tests.demo import stage, story
 from tests.demo.commands import Cluster, wait_until
 from tests.demo.providers import SimulatedProvider
-from tests.e2e import notes
+from tests.demo.view.api_proxy import ApiProxy
+from tests.e2e import monitored, notes
 from tests.e2e.embedded_probes import kind
+from tests.ecosystem import prometheus_operator
 
 pytestmark = pytest.mark.embedded_only
 
@@ -33,6 +36,9 @@ kubeadmConfigPatches:
 """
 WHERE = (RELEASE, "--namespace", SPACE)
 ROUTE = ("relayroute", "chat", "-n", "relay-finance")
+NEXT = stage.EXAMPLES / "02-canary" / "next"
+CHOSEN_BY = {"release": "stack"}
+"""Labels by which a Prometheus chooses PodMonitors and rules: those that the chart kube-prometheus-stack takes, for a release of this name."""
 UNMEASURED_SECONDS = 15.0
 """Longer than three of the canary's steps take (examples/02-canary)."""
 
@@ -92,9 +98,9 @@ def status(cluster: Cluster) -> dict[str, Any]:
     return found
 
 
-def ready(cluster: Cluster) -> dict[str, str]:
+def condition(cluster: Cluster, type_: str) -> dict[str, str]:
     conditions: list[dict[str, str]] = status(cluster).get("conditions", [])
-    return next((one for one in conditions if one["type"] == "Ready"), {})
+    return next((one for one in conditions if one["type"] == type_), {})
 
 
 @pytest.mark.timeout(240)
@@ -152,9 +158,7 @@ def test_a_canary_waits_at_its_first_step_and_says_why(fresh: Cluster) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_with_prometheus_it_is_promoted_and_a_broken_one_rolled_back(
-    fresh: Cluster, tmp_path: Path
-) -> None:
+def test_with_prometheus_it_is_promoted(fresh: Cluster, tmp_path: Path) -> None:
     install_prometheus(fresh, tmp_path)
     # what the notes say to whoever has none yet, in a checkout; this one's scrapes every second
     [upgrade] = [one for one in notes.commands(notes.of(fresh, WHERE)) if "upgrade" in one]
@@ -166,17 +170,82 @@ def test_with_prometheus_it_is_promoted_and_a_broken_one_rolled_back(
     wait_until("the promotion", lambda: status(fresh).get("phase"), "Promoted".__eq__, seconds=120)
     seen = story.totals(fresh)
     assert (seen["failed"], seen["dropped"]) == (0, 0)
-    following = stage.EXAMPLES / "02-canary" / "next"
-    fresh.kubectl("apply", "-f", str(following / "adopt.yaml"))
+    fresh.kubectl("apply", "-f", str(NEXT / "adopt.yaml"))
     wait_until("the adoption", lambda: status(fresh).get("phase"), "Stable".__eq__, seconds=60)
-    fresh.kubectl("apply", "-f", str(following / "second.yaml"))
+
+
+@pytest.fixture(scope="module")
+def stack(
+    fresh: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[monitored.Monitored]:
+    """Puts a Prometheus of the Prometheus operator in the place of the other one, and has the release make what that is configured by."""
+    fresh.kubectl("delete", "deployment/prometheus", "service/prometheus", "-n", METRICS)
+    prometheus_operator.install(fresh, tmp_path_factory.mktemp("stack"))
+    monitored.make_ledger_volume(fresh)
+    values = {
+        "prometheus.url": f"http://{prometheus_operator.SERVICE}.{METRICS}.svc:9090",
+        "podMonitors.enabled": True,
+        "podMonitors.labels": CHOSEN_BY,
+        "podMonitors.seconds": 10,
+        "alerts.enabled": True,
+        "alerts.objectLabels": CHOSEN_BY,
+        **stage.LEDGER_VALUES,
+    }
+    words = [f"{path}={json.dumps(value)}" for path, value in values.items()]
+    install(fresh, *(part for word in words for part in ("--set-json", word)))
+    # after the release: its first configuration has all of it, while a later one takes the kubelet a minute
+    prometheus_operator.run_prometheus(fresh, namespace=METRICS, selector=CHOSEN_BY)
+    with ApiProxy(
+        fresh, prometheus=f"{METRICS}/services/{prometheus_operator.SERVICE}:web"
+    ) as proxy:
+        yield monitored.Monitored(fresh, proxy, release=RELEASE, namespace=SPACE)
+
+
+@pytest.mark.timeout(900)
+def test_the_prometheus_operator_takes_every_pod_monitor_and_rule(
+    stack: monitored.Monitored,
+) -> None:
+    wait_until("that it takes all", stack.not_accepted, [].__eq__, seconds=60)
+    assert stack.unbounded_jobs() == []
+
+
+@pytest.mark.timeout(180)
+def test_every_pod_is_scraped_under_its_names_and_no_pod_of_a_stranger(
+    stack: monitored.Monitored,
+) -> None:
+    stack.start_stranger()
+    wait_until("a stranger left out", stack.is_stranger_left_out, bool, seconds=60)
+    wait_until("every pod scraped", stack.wrong_targets, [].__eq__, seconds=90)
+    # a label that a pod and its target have both would be called so
+    assert [one for one in stack.prometheus.told("labels") if one.startswith("exported_")] == []
+
+
+@pytest.mark.timeout(180)
+def test_a_canary_is_measured_by_what_pod_monitors_scrape_and_a_broken_one_rolled_back(
+    fresh: Cluster, stack: monitored.Monitored
+) -> None:
+    fresh.kubectl("wait", "tenant/finance", "--for=condition=Ready", "--timeout=60s")
+    fresh.kubectl("apply", "-f", str(NEXT / "second.yaml"))
     wait_until(
-        "the second canary",
-        lambda: status(fresh)["weights"]["canaryPercent"],
-        lambda seen: seen > 0,
+        "a measured canary",
+        lambda: condition(fresh, "AnalysisAvailable").get("status", ""),
+        "True".__eq__,
         seconds=60,
     )
     SimulatedProvider(fresh, "legacy").behave(**story.FAULT)
     wait_until("the rollback", lambda: status(fresh).get("phase"), "RolledBack".__eq__, seconds=60)
     assert status(fresh)["weights"]["canaryPercent"] == 0
-    assert ready(fresh)["reason"]
+    assert condition(fresh, "Ready")["reason"]
+    # by its limit, which Prometheus has the figures for, and not by a breaker of the relays
+    assert condition(fresh, "WithinSLO")["reason"] == "SloBreach"
+
+
+@pytest.mark.timeout(120)
+def test_the_rules_are_evaluated_and_the_rollback_is_an_alert(stack: monitored.Monitored) -> None:
+    wait_until("every rule evaluated", stack.unevaluated_rules, [].__eq__, seconds=60)
+    wait_until(
+        "the alert",
+        stack.firing,
+        lambda seen: ("RelayCanaryRolledBack", ROUTE[3], ROUTE[1]) in seen,
+        seconds=60,
+    )
