@@ -91,7 +91,7 @@ TIERS: Final = (
         options=_FILE_BY_FILE,
     ),
     Tier("blackbox", "tests/blackbox", processes=2, repeats=True),
-    Tier("compiled", "tests/blackbox", frozenset({Need.COMPILED_RELAY}), processes=2, clocks=True),
+    Tier("compiled", "tests/blackbox", frozenset({Need.COMPILED_RELAY}), processes=3, clocks=True),
     Tier(
         "e2e",
         "tests/e2e",

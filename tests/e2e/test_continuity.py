@@ -4,6 +4,7 @@ import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,18 @@ def loaded(staged: Cluster) -> Iterator[Cluster]:
     staged.kubectl("delete", "pod", "caller", "-n", "web", "--ignore-not-found", "--grace-period=1")
 
 
-def losses(cluster: Cluster) -> tuple[int, int]:
-    """Returns calls answered with an error and calls not answered, from a report later than now."""
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Calls answered with an error and calls not answered, and one of each as it was."""
+
+    failed: int
+    dropped: int
+    last_failed: str = field(compare=False)
+    first_drop: str = field(compare=False)
+
+
+def losses(cluster: Cluster) -> Losses:
+    """Returns what the caller has lost so far, from a report later than now."""
     now = time.time()
     seen = wait_until(
         "a fresh report",
@@ -75,7 +86,7 @@ def losses(cluster: Cluster) -> tuple[int, int]:
         lambda report: report.get("at", 0) > now + 1,
         seconds=30,
     )
-    return seen["failed"], seen["dropped"]
+    return Losses(*(seen[one.name] for one in fields(Losses)))
 
 
 def test_relay_pods_run_the_compiled_hot_path(loaded: Cluster) -> None:
@@ -130,7 +141,7 @@ def test_calls_are_served_without_operator_and_prometheus(loaded: Cluster) -> No
             loaded.kubectl("scale", f"--replicas={replicas}", *target)
             loaded.kubectl("rollout", "status", *target, "--timeout=90s")
     # both pods were deleted at once: connections refused meanwhile are caused by the test, errors are not
-    assert after[0] == before[0]
+    assert after.failed == before.failed, after
 
 
 @pytest.mark.timeout(240)
