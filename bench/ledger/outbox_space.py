@@ -76,6 +76,7 @@ def attempts_held(directory: Path, *, mebibytes: int) -> int:
             stream=True,
             call_id=uuid.uuid4().hex,
             request_id=str(uuid.uuid4()),
+            expected=(2000, 1024),
         )
         if not opening:
             break

@@ -55,7 +55,12 @@ def _burst() -> tuple[float, float]:
         def write() -> None:
             for call, closing in zip(calls, closings, strict=True):
                 opening = writer.open_attempt(
-                    names, attempt=1, stream=False, call_id=call, request_id=call
+                    names,
+                    attempt=1,
+                    stream=False,
+                    call_id=call,
+                    request_id=call,
+                    expected=(700, 90),
                 )
                 writer.close_attempt(names, opening, closing)
 

@@ -327,7 +327,12 @@ def _occupy(outbox: Path, *, segments: int) -> None:
         writer = AttemptWriter(outbox, relay="relay-0", most_segments=segments, now=0.0)
         names = writer.names(FIELDS)
         opening = writer.open_attempt(
-            names, attempt=1, stream=False, call_id=call_id(number), request_id="former"
+            names,
+            attempt=1,
+            stream=False,
+            call_id=call_id(number),
+            request_id="former",
+            expected=(700, 90),
         )
         writer.close_attempt(names, opening, closing())
         writer.end()

@@ -10,15 +10,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Table, event, select, text, update
 from sqlalchemy.exc import DBAPIError
-from tests.ledger.conftest import Books
+from tests.ledger.conftest import COSTS, Books
 from tests.unit.relay_contract.billing.records import NOON, closed, opened
 
-from relay_contract.billing.attempt_event import AttemptClosed, AttemptRecord
+from relay_contract.billing.attempt_event import AttemptClosed, AttemptOpened, AttemptRecord
+from relay_contract.billing.event_line import event_line, read_event
 from relay_contract.billing.token_buckets import BilledUnits, TokenBuckets
+from relay_ledger.booking.price_book import Assignment
 from relay_ledger.store import partitions
 from relay_ledger.store.batch_booking import BatchBooking
 from relay_ledger.store.databases import reading, writing
 from relay_ledger.store.partitions import Partitions
+from relay_ledger.store.repricing import Repricing
 from relay_ledger.store.tables import EVENTS, POSTINGS, QUARANTINE, SUMS
 
 EVER = {"start": 0, "end": 2**60}
@@ -47,6 +50,7 @@ def lives(draw: st.DrawFn) -> list[list[AttemptRecord]]:
             "side": draw(st.sampled_from(["stable", "canary"])),
             "reserved_pico": draw(st.none() | st.integers(0, 10**15)),
         }
+        begun = opened(**same, reserved_tokens=draw(st.none() | EXPECTED))
         source = draw(st.sampled_from(["provider", "partial", "unknown", "none"]))
         counted = source in ("provider", "partial")
         ending = closed(
@@ -65,7 +69,7 @@ def lives(draw: st.DrawFn) -> list[list[AttemptRecord]]:
         which = draw(st.sampled_from(["both", "both", "opened", "closed"]))
         attempts.append(
             [
-                *([opened(**same)] if which != "closed" else []),
+                *([begun] if which != "closed" else []),
                 *([ending] if which != "opened" else []),
             ]
         )
@@ -84,13 +88,15 @@ def usd_micro(record: AttemptClosed, prices: dict[str, int]) -> int | None:
     )
 
 
-def held(record: AttemptClosed) -> int:
-    """Returns the most that an attempt of unknown use may have cost, by hand; 0 where nobody can tell."""
+def held(record: AttemptRecord) -> int:
+    """Returns the most that an attempt of unknown use, or without an end, may have cost, by hand; 0 where nobody can tell."""
     reserved = record.reserved_tokens
     if record.reserved_pico is not None or reserved is None or record.provider != "openai":
         return record.reserved_pico or 0
-    known = record.model_copy(update={"tokens": reserved})
-    return usd_micro(known, {"input": 2_000_000, "output": 8_000_000, "search": 0}) or 0
+    answered = record.answered_model if isinstance(record, AttemptClosed) else None
+    if (answered or record.routed_model) != "gpt-4.1":
+        return 0
+    return reserved.input * 2_000_000 + reserved.output * 8_000_000
 
 
 def expected(attempts: list[list[AttemptRecord]]) -> dict[str, int]:
@@ -101,7 +107,7 @@ def expected(attempts: list[list[AttemptRecord]]) -> dict[str, int]:
         last = records[-1]
         sums["attempts"] += 1
         if not isinstance(last, AttemptClosed):
-            sums["held_pico"] += last.reserved_pico or 0
+            sums["held_pico"] += held(last)
             continue
         if last.tokens is not None:
             sums["input"] += last.tokens.input
@@ -246,15 +252,19 @@ def test_what_a_crash_left_open_is_closed_at_its_worst_and_put_right_by_its_end(
 ) -> None:
     books.ledger.book("uid-a", [opened(reserved_pico=77)], books.prices, now=NOON)
     assert books.ledger.standing().in_flight == 1
+    assert postings(books) == [("opened", "unknown", 0, 77)]
+    assert books.ledger.sums("uid-a", **EVER)["attempts"] == 0
     assert books.ledger.sweep(sent_before=NOON, now=NOON) == 0
     assert books.ledger.sweep(sent_before=NOON + 1, now=NOON) == 1
     assert books.ledger.sweep(sent_before=NOON + 1, now=NOON) == 0
-    assert postings(books) == [("swept", "unknown", 0, 77)]
+    assert postings(books) == [("opened", "unknown", 0, 77), ("swept", "unknown", 0, 0)]
+    assert books.ledger.sums("uid-a", **EVER)["attempts"] == 1
     assert books.ledger.standing().tally.swept == 1
     for _ in range(2):
         books.ledger.book("uid-a", [closed(reserved_pico=77)], books.prices, now=NOON)
     assert postings(books) == [
-        ("swept", "unknown", 0, 77),
+        ("opened", "unknown", 0, 77),
+        ("swept", "unknown", 0, 0),
         ("reversal", "unknown", 0, -77),
         ("usage", "priced", 2_800_000_000, 0),
     ]
@@ -262,6 +272,68 @@ def test_what_a_crash_left_open_is_closed_at_its_worst_and_put_right_by_its_end(
     assert (standing.tally.swept, standing.tally.closed, standing.in_flight) == (0, 1, 0)
     assert books.ledger.sums("uid-a", **EVER)["attempts"] == 1
     assert books.ledger.differences(**EVER) == []
+
+
+def test_what_an_attempt_under_way_may_cost_is_held_at_the_price_of_its_dispatch(
+    books: Books,
+) -> None:
+    begun = opened(reserved_tokens=TokenBuckets(input=1000, output=100))
+    for _ in range(2):
+        books.ledger.book("uid-a", [begun], books.prices, now=NOON)
+    with reading(books.engine) as connection:
+        [row] = connection.execute(select(POSTINGS)).all()
+    version = books.prices.lists["openai"].version
+    assert (row.kind, row.held_pico, row.cost_version) == ("opened", 2_800_000_000, version)
+    # known before it is told, or in the same batch: it is booked by its end alone
+    begun, ended = begun_and_ended("before")
+    for record in (ended, begun):
+        books.ledger.book("uid-a", [record], books.prices, now=NOON)
+    books.ledger.book("uid-a", [*begun_and_ended("together")], books.prices, now=NOON)
+    assert [one[0] for one in postings(books)] == ["opened", "usage", "usage"]
+
+
+def begun_and_ended(attempt_id: str) -> tuple[AttemptOpened, AttemptClosed]:
+    begun = opened(attempt_id=attempt_id, reserved_tokens=TokenBuckets(input=1000, output=100))
+    return begun, closed(attempt_id=attempt_id)
+
+
+@pytest.mark.parametrize("is_swept", [False, True])
+def test_a_correction_holds_an_attempt_without_an_end_at_the_new_price(
+    books: Books, is_swept: bool
+) -> None:
+    """Also one whose provider had no price when it began, of which nothing was held."""
+    expected = TokenBuckets(input=1000, output=100)
+    priced = opened(attempt_id="priced", reserved_tokens=expected)
+    unpriced = opened(attempt_id="unpriced", provider="other", reserved_tokens=expected)
+    books.ledger.book("uid-a", [priced, unpriced], books.prices, now=NOON)
+    if is_swept:
+        books.ledger.sweep(sent_before=2**60, now=NOON)
+    assert books.ledger.sums("uid-a", **EVER)["held_pico"] == 2_800_000_000
+    books.store.load(COSTS.replace("'8'", "'9'"), now=2)
+    books.store.assign(Assignment("cost", "other", 0, "openai"), now=2)
+    for _ in range(2):
+        Repricing(books.engine, books.prices, start=NOON, end=NOON + 1).run(now=NOON)
+        assert books.ledger.sums("uid-a", **EVER)["held_pico"] == 2 * 2_900_000_000
+    ends = [closed(attempt_id="priced"), closed(attempt_id="unpriced", provider="other")]
+    books.ledger.book("uid-a", ends, books.prices, now=NOON)
+    sums = books.ledger.sums("uid-a", **EVER)
+    assert (sums["held_pico"], sums["cost_pico"], sums["attempts"]) == (0, 2 * 2_900_000_000, 2)
+    assert books.ledger.differences(**EVER) == []
+
+
+def test_an_attempt_that_was_opened_by_a_former_version_is_no_conflict(books: Books) -> None:
+    """The relay before told nothing of what was expected. Its records are delivered again by the one after, as they are in its files."""
+    former = event_line(opened(attempt_id="former"))
+    new = event_line(opened(attempt_id="new", reserved_tokens=TokenBuckets(input=1000)))
+    for lines in ([former], [former, new], [new, former]):
+        records = [read_event(line) for line in lines]
+        receipt = books.ledger.book("uid-a", records, books.prices, now=NOON)
+        assert receipt.quarantined == ()
+    ends: list[AttemptRecord] = [closed(attempt_id="former"), closed(attempt_id="new")]
+    assert books.ledger.book("uid-a", ends, books.prices, now=NOON).quarantined == ()
+    sums = books.ledger.sums("uid-a", **EVER)
+    assert (sums["attempts"], sums["held_pico"]) == (2, 0)
+    assert books.ledger.standing().in_flight == 0
 
 
 def test_more_is_swept_than_one_batch(books: Books) -> None:

@@ -119,7 +119,14 @@ class AttemptRecorder:
         )
 
     def opened(
-        self, subject: Subject, *, attempt: int, stream: bool, call_id: str, request_id: str
+        self,
+        subject: Subject,
+        *,
+        attempt: int,
+        stream: bool,
+        call_id: str,
+        request_id: str,
+        expected: tuple[int, int],
     ) -> bytes:
         """Records for the ledger that an attempt is about to be sent; returns what its end refers to, empty without a ledger."""
         records = self._records
@@ -129,7 +136,12 @@ class AttemptRecorder:
         if names is None:
             names = subject.record_names = _record_names(records, subject)
         return records.open_attempt(
-            names, attempt=attempt, stream=stream, call_id=call_id, request_id=request_id
+            names,
+            attempt=attempt,
+            stream=stream,
+            call_id=call_id,
+            request_id=request_id,
+            expected=expected,
         )
 
     def closed(self, subject: Subject, opening: bytes, closing: Closing) -> None:

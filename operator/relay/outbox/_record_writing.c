@@ -8,6 +8,8 @@
 enum {
     HEADER_BYTES = 16,
     OPENING_BYTES = 44,
+    EXPECTED = 2, /* numbers behind the opening, in the record opened alone: tokens of input and of output */
+    EXPECTED_BYTES = 4, /* of each */
     CLOSING_BYTES = 57,
     COUNTS_BYTES = 40, /* of the closing: tokens by bucket, and units */
     PACKED_BYTES = COUNTS_BYTES + 1,
@@ -202,7 +204,7 @@ static int read_text(PyObject *object, short_text *read, PyObject **held)
     return 1;
 }
 
-enum { OPENED_ARGUMENTS = 6, CLOSED_ARGUMENTS = 2 + NUMBERS + 1 + TEXTS, REPORTED_ARGUMENTS = 7 };
+enum { OPENED_ARGUMENTS = 6 + EXPECTED, CLOSED_ARGUMENTS = 2 + NUMBERS + 1 + TEXTS, REPORTED_ARGUMENTS = 7 };
 
 static int has_arguments(Py_ssize_t count, Py_ssize_t needed)
 {
@@ -240,17 +242,20 @@ static int read_time(PyObject *object, uint64_t *time)
 static PyObject *write_opened(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     place *to = (place *)self;
-    uint64_t names;
+    uint64_t names, expected[EXPECTED];
     opening what;
     record made;
 
     if (!has_arguments(count, OPENED_ARGUMENTS) || !read_number(args[0], 4, &names) || !read_time(args[1], &what.dispatched_at)
         || !read_number(args[2], 2, &what.attempt) || !read_number(args[3], 1, &what.stream)
-        || !read_string(args[4], &what.call_id) || !read_string(args[5], &what.request_id))
+        || !read_string(args[4], &what.call_id) || !read_string(args[5], &what.request_id)
+        || !read_number(args[6], EXPECTED_BYTES, &expected[0]) || !read_number(args[7], EXPECTED_BYTES, &expected[1]))
         return NULL;
     made.p = body_of(&made);
     add_opening(&made, &what);
     Py_ssize_t size = (Py_ssize_t)(made.p - body_of(&made));
+    for (int i = 0; i < EXPECTED; i++)
+        add_number(&made, expected[i], EXPECTED_BYTES);
     if (!write_record(to, to->openings_end, OPENED, names, &made))
         Py_RETURN_NONE;
     return PyBytes_FromStringAndSize((const char *)body_of(&made), size);
@@ -405,7 +410,7 @@ static void free_place(PyObject *self)
 
 #define FAST(function) (PyCFunction)(void (*)(void))function, METH_FASTCALL
 static PyMethodDef methods[] = {
-    {"write_opened", FAST(write_opened), "Writes that an attempt is about to be sent; returns the record's body, None where it does not fit."},
+    {"write_opened", FAST(write_opened), "Writes that an attempt is about to be sent; returns what its closing begins with, None where it does not fit."},
     {"write_closed", FAST(write_closed), "Writes how an attempt ended; returns whether it fits."},
     {"write_reported", FAST(write_reported), "Writes that an attempt ended well and reported all; returns whether it fits."},
     {"release", release, METH_NOARGS, "Lets go of the segment: nothing fits any more."},

@@ -9,6 +9,7 @@ from relay.outbox.attempt_closing import Closing, write_closing
 from relay.outbox.attempt_names import MAX_NAMES_BYTES, AttemptNames, label
 from relay.outbox.record_format import (
     CLOSED,
+    EXPECTED,
     FIRST_OFFSET,
     MAX_RECORD_BYTES,
     MAX_TEXT_BYTES,
@@ -28,7 +29,7 @@ from relay.outbox.segment_files import (
 KEPT_FOR_CLOSES: Final = 8
 """The part of the last segment, an eighth, for closing what is under way when no attempt is opened any more."""
 LARGEST_OPENING: Final = record_bytes(MAX_NAMES_BYTES) + record_bytes(
-    OPENING_BYTES + MAX_TEXT_BYTES
+    OPENING_BYTES + MAX_TEXT_BYTES + EXPECTED.size
 )
 """Bytes of an opened record with its names, all labels at their longest."""
 SOON_FULL_SECONDS: Final = 2.0
@@ -124,18 +125,30 @@ class AttemptWriter:
         )
 
     def open_attempt(
-        self, names: AttemptNames, *, attempt: int, stream: bool, call_id: str, request_id: str
+        self,
+        names: AttemptNames,
+        *,
+        attempt: int,
+        stream: bool,
+        call_id: str,
+        request_id: str,
+        expected: tuple[int, int],
     ) -> bytes:
-        """Writes that an attempt is about to be sent; returns what its closing begins with."""
+        """Writes that an attempt is about to be sent; returns what its closing begins with.
+
+        expected are the most tokens of input and of output that it is expected to use.
+        """
         self.opened += 1
         if names.segment == self._number:
             opening: bytes | None = self._write_opened(
-                names.number, None, attempt, stream, call_id, request_id
+                names.number, None, attempt, stream, call_id, request_id, expected[0], expected[1]
             )
             if opening is not None:
                 return opening
         place, record = _spare_place()
-        opening = place.write_opened(names.number, None, attempt, stream, call_id, request_id)
+        opening = place.write_opened(
+            names.number, None, attempt, stream, call_id, request_id, expected[0], expected[1]
+        )
         assert opening is not None
         if not self._append(OPENED, names, record[: place.offset]):
             self.dropped_opened += 1

@@ -16,6 +16,7 @@ from relay.outbox.record_format import (
     CLOSING,
     CLOSING_BYTES,
     DELIVERED,
+    EXPECTED,
     OPENING,
     OPENING_BYTES,
     OUTCOMES,
@@ -71,6 +72,7 @@ _NAMED: Final = frozenset(
 _USAGE: Final = "usage"
 _MANIFEST: Final = "manifestRevision"
 """Named by attempts of tenants that have a tool manifest."""
+_EXPECTED_FIELDS: Final = ("input", "output")
 _COUNTED_SOURCES: Final = tuple(source in COUNTED for source in SOURCES)
 
 
@@ -156,9 +158,7 @@ class EventLines:
         opening = opening_in(found)
         if found.kind == CLOSED:
             return self._closed(kind, opening, found.body)
-        if len(found.body) != len(opening):
-            raise UnreadableRecord(f"{len(found.body)} bytes")
-        return self._opened(kind, opening)
+        return self._opened(kind, opening, found.body[len(opening) :])
 
     def _new_kind(self, names: bytes) -> _Kind:
         try:
@@ -174,8 +174,13 @@ class EventLines:
         kind = self._kinds[names] = _Kind(fields, self._tenant_uid)
         return kind
 
-    def _opened(self, kind: _Kind, opening: bytes) -> bytes:
-        """Writes the line of a record that few attempts come to: most are closed before it is their turn."""
+    def _opened(self, kind: _Kind, opening: bytes, expected: bytes) -> bytes:
+        """Writes the line of a record that few attempts come to: most are closed before it is their turn.
+
+        A record of a former version does not say what was expected, and its line stays the same: the ledger may have it already.
+        """
+        if expected and len(expected) != EXPECTED.size:
+            raise UnreadableRecord(f"{len(expected)} bytes of what was expected")
         dispatched_at, attempt, stream, _, digits = OPENING.unpack_from(opening)
         call_id = digits.decode("ascii", "replace")
         attempt_id = f"{call_id}-{kind.attempt_prefix}{attempt}"
@@ -194,6 +199,9 @@ class EventLines:
             fields["stream"] = True
         if len(opening) > OPENING_BYTES:
             fields["requestId"] = _text(opening[OPENING_BYTES:])
+        if any(expected):
+            counts = zip(_EXPECTED_FIELDS, EXPECTED.unpack(expected), strict=True)
+            fields["reservedTokens"] = {name: count for name, count in counts if count}
         return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
 
     def _closed(self, kind: _Kind, opening: bytes, body: bytes) -> bytes:

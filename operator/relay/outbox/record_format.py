@@ -1,8 +1,8 @@
 """The records in a segment: a header with length and checksum, then the body, each at a multiple of eight bytes.
 
 names    JSON of what attempts of one kind have in common; the other records of the segment refer to it by number.
-opened   dispatch time, number of the attempt, call, caller's request id.
-closed   the same bytes, then how it ended: complete in itself but for the names.
+opened   dispatch time, number of the attempt, call, caller's request id; then the most that the attempt is expected to use.
+closed   the same bytes without what was expected, then how it ended: complete in itself but for the names.
 
 Tool calls have segments of their own, of two records without names: opened and ended, each of the time of the call, the id of its record
 and its line, which is ready to be delivered.
@@ -37,6 +37,8 @@ NO_NAMES: Final = 0
 OPENING: Final = struct.Struct("<QH?B32s")
 """Dispatch in microseconds since 1970, number of the attempt, whether it is a stream, bytes of the request id, id of the call."""
 OPENING_BYTES: Final = 44
+EXPECTED: Final = struct.Struct("<II")
+"""Tokens of input and of output; a record opened of a former version ends without them."""
 CALL_ID_DIGITS: Final = 32
 CLOSING: Final = struct.Struct("<QHBBBBBBB9IHH")
 """Microseconds that it took, status, outcome, source, doubt, then bytes of four texts; buckets, units. Flags stand with the doubt. The buckets of

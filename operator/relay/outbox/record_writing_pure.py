@@ -13,6 +13,7 @@ from relay.outbox.record_format import (
     CLOSED,
     CLOSING,
     DELIVERED,
+    EXPECTED,
     MAX_TEXT_BYTES,
     OPENED,
     OPENING,
@@ -45,10 +46,10 @@ class Place:
         self.offset = offset
 
     def write_opened(self, names: int, /, *opened: Any) -> bytes | None:
-        """Writes that an attempt is about to be sent (_opened_body); returns the record's body, None where it does not fit."""
-        body = _opened_body(*opened)
+        """Writes that an attempt is about to be sent (_opened_body); returns what its closing begins with, None where it does not fit."""
+        opening, expected = _opened_body(*opened)
         end = min(self._end, self.openings_end)
-        return body if self._write(end, OPENED, names, body) else None
+        return opening if self._write(end, OPENED, names, opening + expected) else None
 
     def write_closed(self, names: int, /, *closed: Any) -> bool:
         """Writes how an attempt ended (_closed_body); returns whether it fits."""
@@ -74,17 +75,28 @@ class Place:
 
 
 def _opened_body(
-    dispatched_at: int | None, attempt: int, stream: bool, call_id: str, request_id: str, /
-) -> bytes:
-    """Returns the body of the record opened; dispatched_at in microseconds since 1970, None for now."""
+    dispatched_at: int | None,
+    attempt: int,
+    stream: bool,
+    call_id: str,
+    request_id: str,
+    expected_input: int,
+    expected_output: int,
+    /,
+) -> tuple[bytes, bytes]:
+    """Returns the body of the record opened in two parts: what both records have in common, and the tokens that are expected.
+
+    dispatched_at is in microseconds since 1970, None for now.
+    """
     if dispatched_at is None:
         dispatched_at = time.time_ns() // 1000
     name = request_id.encode()[:MAX_TEXT_BYTES]
-    return _packed(OPENING, dispatched_at, attempt, stream, len(name), call_id.encode()) + name
+    opening = _packed(OPENING, dispatched_at, attempt, stream, len(name), call_id.encode())
+    return opening + name, _packed(EXPECTED, expected_input, expected_output)
 
 
 def _closed_body(opening: bytes, /, *ended: Any) -> bytes:
-    """Returns the body of the record closed: opening is that of the record opened, ended are the numbers, counts (BilledUsage.packed, or a
+    """Returns the body of the record closed: opening is what write_opened returned, ended are the numbers, counts (BilledUsage.packed, or a
     report, whose labels stand for the first texts) and texts in the order in which they stand in the record, with the lengths of the texts left out."""
     flags, counts = ended[_NUMBERS : _NUMBERS + 2]
     labels = labels_of(counts) or ()

@@ -73,8 +73,9 @@ class Attempt(Part):
 
     call_id is the logical call, of which attempt_id is one attempt and `attempt` its number from 1. request_id is the caller's
     X-Request-ID, a label that proves nothing. requested_model is the caller's word, routed_model what the provider was asked
-    for. manifest_revision is that of the tenant's tool manifest that the call was held to; empty without one. reserved_pico is the most that the attempt was expected to cost, at the prices of price_version; None where the
-    relay knew no price.
+    for. manifest_revision is that of the tenant's tool manifest that the call was held to; empty without one. reserved_tokens are the most that the
+    attempt was expected to use: of one that is opened, or of which nobody knows what it used. reserved_pico is the most that it was expected to cost, at the
+    prices of price_version; None where the relay knew no price.
     """
 
     version: Annotated[Literal[1], Field(alias="v")]
@@ -97,6 +98,7 @@ class Attempt(Part):
     stream: bool = False
     request_id: Label = ""
     manifest_revision: Label = ""
+    reserved_tokens: TokenBuckets | None = None
     reserved_pico: PicoUsd | None = None
     price_version: Label | None = None
 
@@ -124,8 +126,7 @@ class AttemptClosed(Attempt):
 
     closed_at is dispatched_at and the time that has passed, whatever the clock did meanwhile. delivered says that the caller
     got this attempt's answer, or its beginning. answered_model is the provider's word. cache_reported is False where the provider said nothing of its
-    cache: all input is then billed as uncached. service_tier and region are as served. reserved_tokens are the most that was expected
-    of an attempt of which nobody knows what it used.
+    cache: all input is then billed as uncached. service_tier and region are as served.
     """
 
     phase: Literal["closed"]
@@ -135,7 +136,6 @@ class AttemptClosed(Attempt):
     delivered: bool
     usage_source: UsageSource
     tokens: TokenBuckets | None = None
-    reserved_tokens: TokenBuckets | None = None
     units: BilledUnits = BilledUnits()
     cache_reported: bool = True
     doubt: Doubt | None = None

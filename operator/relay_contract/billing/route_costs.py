@@ -35,7 +35,7 @@ class RouteCost(Part):
     """What attempts of one side at one provider have cost, since the beginning of `quarter` or of the question (0).
 
     calls are those that got their answer from it. cost_pico is that of all attempts whose use and price are known; unpriced are those
-    without a price, unknown those that nobody can tell the use of, which may have cost up to held_pico in all.
+    without a price, unknown those that nobody can tell the use of, which may have cost up to held_pico in all, with those that have no end yet.
     """
 
     tenant_uid: Identifier

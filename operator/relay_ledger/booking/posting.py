@@ -3,7 +3,7 @@
 Postings are only added. What a later one says is the difference to those before it, so every figure is the sum of its postings.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -13,10 +13,11 @@ from relay_ledger.booking.price_book import Account, PriceBook
 from relay_ledger.prices.price_list import PriceList
 from relay_ledger.prices.pricing import Priced, Unpriced, Use, price_of
 
-PostingKind = Literal["usage", "swept", "reversal", "repricing"]
+PostingKind = Literal["opened", "usage", "swept", "reversal", "repricing"]
+"""opened: what an attempt under way may cost, which is no attempt yet; swept makes it one."""
 AmountState = Literal["priced", "free", "unpriced", "unknown"]
 """free: nothing was used, or nobody is to pay for it. unpriced: there is no price yet. unknown: nobody can tell what was
-used."""
+used, or not yet."""
 FIGURES: Final = (
     "attempts",
     "delivered",
@@ -36,7 +37,7 @@ Figures = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """One account of a posting: pico-USD, and the version of the list that they come from; detail says what is missing."""
+    """One account of a posting: pico-USD, and the version of the list that they, or what is held, come from; detail says what is missing."""
 
     state: AmountState
     pico: int = 0
@@ -46,6 +47,7 @@ class Amount:
 
 FREE: Final = Amount("free")
 UNKNOWN: Final = Amount("unknown")
+_NO_PRICES: Final = PriceBook({}, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,9 @@ class Posting:
 def posting_of(closed: AttemptClosed, book: PriceBook, *, sequence: int = 1) -> Posting:
     """Books an attempt that has ended. Its provider is paid for every attempt, the tenant pays for the delivered one."""
     cost = _amount(closed, book, "cost", closed.provider, closed.answered_model)
+    held = _held(closed, book, closed.answered_model) if cost.state == "unknown" else None
+    if held is not None:
+        cost = replace(cost, version=held.version)
     charge = FREE
     if closed.delivered:
         charge = _amount(closed, book, "charge", closed.tenant_uid, _public_model(closed, book))
@@ -109,30 +114,46 @@ def posting_of(closed: AttemptClosed, book: PriceBook, *, sequence: int = 1) -> 
             "delivered": int(closed.delivered),
             **dict((closed.tokens or TokenBuckets()).counts()),
             **dict(closed.units.counts()),
-            **money_figures(cost, charge, _reserved(closed, book)),
+            **money_figures(cost, charge, held.pico if held is not None else None),
         },
         manifest_revision=closed.manifest_revision,
     )
 
 
-def swept_posting(opened: AttemptOpened) -> Posting:
-    """Books an attempt of which nobody has heard again: it may have cost as much as was reserved for it."""
+def opened_posting(opened: AttemptOpened, book: PriceBook, *, sequence: int = 1) -> Posting:
+    """Holds what an attempt may cost of which no end has come, by the prices in force when it was sent."""
+    held = _held(opened, book, None)
+    cost = UNKNOWN if held is None else replace(UNKNOWN, version=held.version)
     return Posting(
         tenant_uid=opened.tenant_uid,
         event_id=opened.id,
         dispatched_at=opened.dispatched_at,
-        sequence=1,
-        kind="swept",
+        sequence=sequence,
+        kind="opened",
         dimensions=_dimensions(opened, opened.routed_model, "unknown"),
-        cost=UNKNOWN,
+        cost=cost,
         charge=FREE,
         figures={
             **dict.fromkeys(FIGURES, 0),
-            "attempts": 1,
-            **money_figures(UNKNOWN, FREE, opened.reserved_pico),
+            **money_figures(cost, FREE, held.pico if held is not None else None),
         },
         manifest_revision=opened.manifest_revision,
     )
+
+
+def swept_posting(opened: AttemptOpened, before: Posting | None = None) -> Posting:
+    """Books an attempt of which nobody has heard again. What is held of it stays so: before is all that is booked of it, None where nothing is."""
+    if before is None:
+        swept = opened_posting(opened, _NO_PRICES)
+        return replace(swept, kind="swept", figures={**swept.figures, "attempts": 1})
+    figures = {**dict.fromkeys(FIGURES, 0), "attempts": 1}
+    return replace(before, kind="swept", sequence=before.sequence + 1, figures=figures)
+
+
+def in_all(postings: Sequence[Posting]) -> Posting:
+    """Adds up postings of one attempt in their order, the last of which is what counts; their dimensions are the same."""
+    figures = {name: sum(one.figures[name] for one in postings) for name in FIGURES}
+    return replace(postings[-1], figures=figures)
 
 
 def reversal_of(posting: Posting, *, sequence: int) -> Posting:
@@ -142,7 +163,7 @@ def reversal_of(posting: Posting, *, sequence: int) -> Posting:
 
 
 def repricing_of(
-    closed: AttemptClosed,
+    record: AttemptRecord,
     booked: Mapping[Account, Amount],
     book: PriceBook,
     *,
@@ -150,7 +171,9 @@ def repricing_of(
     held: int = 0,
 ) -> Posting | None:
     """Returns what today's prices change of an attempt, None if nothing; booked is the latest amount of each account, held what is held of it."""
-    return repriced(posting_of(closed, book, sequence=sequence), booked, reserved=held)
+    if isinstance(record, AttemptClosed):
+        return repriced(posting_of(record, book, sequence=sequence), booked, reserved=held)
+    return repriced(opened_posting(record, book, sequence=sequence), booked, reserved=held)
 
 
 def repriced(
@@ -182,16 +205,15 @@ def money_figures(cost: Amount, charge: Amount, reserved: int | None) -> dict[st
     }
 
 
-def _reserved(closed: AttemptClosed, book: PriceBook) -> int | None:
+def _held(record: AttemptRecord, book: PriceBook, answered_model: str | None) -> Amount | None:
     """Returns the worst case of an attempt of unknown use: what its relay says, else the price of what was expected of it; None without one."""
-    if closed.reserved_pico is not None or closed.reserved_tokens is None:
-        return closed.reserved_pico
-    prices = book.price_list("cost", closed.provider, closed.dispatched_at)
-    if prices is None:
+    if record.reserved_pico is not None:
+        return Amount("unknown", record.reserved_pico, record.price_version or "")
+    prices = book.price_list("cost", record.provider, record.dispatched_at)
+    if record.reserved_tokens is None or prices is None:
         return None
-    expected = closed.model_copy(update={"tokens": closed.reserved_tokens})
-    amount = _priced(expected, prices, closed.answered_model or closed.routed_model)
-    return amount.pico if amount.state == "priced" else None
+    amount = _priced(record, prices, answered_model or record.routed_model, record.reserved_tokens)
+    return amount if amount.state == "priced" else None
 
 
 def _dimensions(record: AttemptRecord, model: str, usage_source: str) -> Dimensions:
@@ -228,18 +250,19 @@ def _amount(
             return UNKNOWN
     if prices is None:
         return without_list(subject)
-    return _priced(closed, prices, model or closed.routed_model)
+    return _priced(closed, prices, model or closed.routed_model, closed.tokens or TokenBuckets())
 
 
-def _priced(closed: AttemptClosed, prices: PriceList, model: str) -> Amount:
+def _priced(record: AttemptRecord, prices: PriceList, model: str, tokens: TokenBuckets) -> Amount:
+    served = record if isinstance(record, AttemptClosed) else None
     use = Use(
-        provider=closed.provider,
+        provider=record.provider,
         model=model,
-        dispatched_at=closed.dispatched_at,
-        tokens=closed.tokens or TokenBuckets(),
-        units=closed.units or BilledUnits(),
-        service_tier=closed.service_tier,
-        region=closed.region,
+        dispatched_at=record.dispatched_at,
+        tokens=tokens,
+        units=served.units if served is not None else BilledUnits(),
+        service_tier=served.service_tier if served is not None else None,
+        region=served.region if served is not None else None,
     )
     return amount_of(price_of(use, prices))
 

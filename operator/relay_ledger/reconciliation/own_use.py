@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from relay_contract.billing.attempt_event import AttemptClosed
+from relay_contract.billing.attempt_event import AttemptClosed, AttemptRecord
 from relay_contract.billing.service_tiers import STANDARD, normal_tier
 from relay_contract.billing.token_buckets import Bucket, TokenBuckets
 from relay_ledger.prices.price_list import normal_model
@@ -25,7 +25,7 @@ _KINDS: Final[Mapping[Tokens, tuple[Bucket, ...]]] = {
 class Booked:
     """Sums of a bucket, a model and a group of tiers: tokens by kind, and evidence of causes by kind.
 
-    unknown are attempts of unknown use that tell nothing of what was expected of them.
+    unknown are attempts of unknown use, or without an end, that tell nothing of what was expected of them.
     """
 
     tokens: dict[Tokens, int]
@@ -47,8 +47,14 @@ class OwnUse:
         self._requests = _Requests()
         self.booked: dict[tuple[int, str, str], Booked] = {}
 
-    def add(self, attempt: AttemptClosed) -> None:
+    def add(self, attempt: AttemptRecord) -> None:
         """Adds an attempt; one that is in no bucket counts as evidence alone."""
+        if not isinstance(attempt, AttemptClosed):
+            own = self._bucket(attempt.dispatched_at)
+            if own is not None:
+                model = normal_model(attempt.routed_model)
+                self._count_unknown(self._of(own, model, self._tiers.group(None)), attempt)
+            return
         model = normal_model(attempt.answered_model or attempt.routed_model)
         own = self._bucket(attempt.dispatched_at)
         ended = self._bucket(attempt.closed_at)
@@ -82,10 +88,7 @@ class OwnUse:
 
     def _count(self, booked: Booked, attempt: AttemptClosed, tokens: Mapping[Tokens, int]) -> None:
         if attempt.usage_source == "unknown":
-            if attempt.reserved_tokens is None:
-                booked.unknown += 1
-            else:
-                _add(booked.less, "not_reported", kinds(attempt.reserved_tokens))
+            self._count_unknown(booked, attempt)
             return
         if attempt.tokens is None:
             return
@@ -98,6 +101,12 @@ class OwnUse:
             _add(booked.more, cause, tokens)
             if cause in ("not_reported", "stream_without_usage"):
                 _add(booked.less, cause, tokens)
+
+    def _count_unknown(self, booked: Booked, attempt: AttemptRecord) -> None:
+        if attempt.reserved_tokens is None:
+            booked.unknown += 1
+        else:
+            _add(booked.less, "not_reported", kinds(attempt.reserved_tokens))
 
     def _causes(self, attempt: AttemptClosed) -> list[Cause]:
         """Returns the causes that an attempt itself speaks for."""

@@ -6,13 +6,15 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, select
 
-from relay_contract.billing.attempt_event import AttemptClosed, AttemptRecord
+from relay_contract.billing.attempt_event import AttemptClosed, AttemptOpened, AttemptRecord
 from relay_contract.billing.event_line import event_line, line_digest
 from relay_ledger.booking.answer_times import ANSWER_FIGURES, answer_figures, step_of
 from relay_ledger.booking.attempt_life import Change, LedgerPhase, Tally, change_of
 from relay_ledger.booking.posting import (
     FIGURES,
     Posting,
+    in_all,
+    opened_posting,
     posting_of,
     reversal_of,
     swept_posting,
@@ -139,7 +141,14 @@ class BatchBooking:
         self._recall(opened)
         swept = [one for one in opened if self._phases.get(one.id) == {"opened"}]
         self._store_events((one.id, "swept", one.dispatched_at, "", b"") for one in swept)
-        self._store_postings([swept_posting(one) for one in swept if one.phase == "opened"])
+        before = self._booked(swept)
+        self._store_postings(
+            [
+                swept_posting(one, before.get(one.id))
+                for one in swept
+                if isinstance(one, AttemptOpened)
+            ]
+        )
         self._follow_lives([(one.id, one.dispatched_at, "swept") for one in swept])
         return len(swept)
 
@@ -163,27 +172,37 @@ class BatchBooking:
 
     def _postings(self, fresh: Iterable[_Record], prices: PriceBook) -> list[Posting]:
         closed = [one.record for one in fresh if isinstance(one.record, AttemptClosed)]
-        late = [record for record in closed if "swept" in self._phases.get(record.id, ())]
-        swept = {posting.event_id: posting for posting in self._swept_postings(late)}
+        known = self._booked([record for record in closed if record.id in self._phases])
         postings: list[Posting] = []
         for record in closed:
-            before = swept.get(record.id)
+            before = known.get(record.id)
             if before is None:
                 postings.append(posting_of(record, prices))
             else:
                 postings.append(reversal_of(before, sequence=before.sequence + 1))
                 postings.append(posting_of(record, prices, sequence=before.sequence + 2))
-        return postings
+        ended = {record.id for record in closed}
+        ended |= {event_id for event_id, phases in self._phases.items() if "closed" in phases}
+        begun = [one.record for one in fresh if one.record.id not in ended]
+        return postings + [
+            posting
+            for record in begun
+            if isinstance(record, AttemptOpened)
+            and (posting := opened_posting(record, prices)).figures["held_pico"]
+        ]
 
-    def _swept_postings(self, records: Sequence[AttemptRecord]) -> list[Posting]:
+    def _booked(self, records: Sequence[AttemptRecord]) -> dict[str, Posting]:
+        """Returns what is booked in all of attempts that nobody had closed, by their ids."""
         if not records:
-            return []
-        rows = self._connection.execute(
-            select(POSTINGS).where(
-                *_among(POSTINGS, self._tenant_uid, records), POSTINGS.c.kind == "swept"
-            )
-        )
-        return [posting_from(row) for row in rows]
+            return {}
+        postings: dict[str, list[Posting]] = {}
+        for row in self._connection.execute(
+            select(POSTINGS)
+            .where(*_among(POSTINGS, self._tenant_uid, records))
+            .order_by(POSTINGS.c.sequence)
+        ):
+            postings.setdefault(row.event_id, []).append(posting_from(row))
+        return {event_id: in_all(booked) for event_id, booked in postings.items()}
 
     def _spend(self, postings: Sequence[Posting], pods: Mapping[str, str]) -> None:
         """Books what is charged on the tenant's budget and credit."""

@@ -7,14 +7,15 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, func, select, tuple_
 
-from relay_contract.billing.attempt_event import AttemptClosed
+from relay_contract.billing.attempt_event import AttemptClosed, AttemptRecord
 from relay_contract.billing.event_line import read_event
-from relay_ledger.booking.posting import Amount, Posting, repriced, repricing_of
+from relay_ledger.booking.posting import Amount, Posting, opened_posting, repriced, repricing_of
 from relay_ledger.booking.price_book import PriceBook
 from relay_ledger.booking.tool_posting import TOOL_SIDE, BilledCall, tool_posting_of
 from relay_ledger.store.batch_booking import BatchBooking
 from relay_ledger.store.databases import insert_into, reading, writing
 from relay_ledger.store.price_book_store import lock_prices, versions_in_force
+from relay_ledger.store.rows.last_records import is_record, last_records
 from relay_ledger.store.tables import EVENTS, POSTINGS, REPRICINGS
 from relay_ledger.store.tool_calls.billed_calls import calls_that_may_cost
 
@@ -86,39 +87,43 @@ class Repricing:
         return versions_in_force(connection) == versions
 
     def _pages(self) -> Iterator[tuple[str, _Page]]:
-        """Yields attempts that have ended and tool calls, each page of one tenant."""
+        """Yields attempts and tool calls, each page of one tenant."""
         for tenant_uid, attempts in self._attempts():
             yield tenant_uid, partial(self._postings, tenant_uid=tenant_uid, page=attempts)
         for tenant_uid, calls in calls_that_may_cost(self._engine, self._start, self._end):
             yield tenant_uid, partial(self._tool_postings, tenant_uid=tenant_uid, page=calls)
 
-    def _attempts(self) -> Iterator[tuple[str, list[AttemptClosed]]]:
+    def _attempts(self) -> Iterator[tuple[str, list[AttemptRecord]]]:
         after = ("", "")
         while True:
             key = (EVENTS.c.tenant_uid, EVENTS.c.event_id)
             with reading(self._engine) as connection:
                 rows = connection.execute(
                     select(*key, EVENTS.c.line)
-                    .where(self._between, EVENTS.c.phase == "closed", tuple_(*key) > after)
-                    .order_by(*key)
+                    .where(self._between, is_record(), tuple_(*key) > after)
+                    .order_by(*key, EVENTS.c.phase)
                     .limit(PAGE)
                 ).all()
             if not rows:
                 return
             after = (rows[-1].tenant_uid, rows[-1].event_id)
-            tenants: dict[str, list[AttemptClosed]] = {}
-            for tenant_uid, _, line in rows:
-                record = read_event(line.encode())
-                assert isinstance(record, AttemptClosed)
-                tenants.setdefault(tenant_uid, []).append(record)
+            tenants: dict[str, list[AttemptRecord]] = {}
+            for tenant_uid, _, line in last_records(rows):
+                tenants.setdefault(tenant_uid, []).append(read_event(line.encode()))
             yield from tenants.items()
 
     def _postings(
-        self, connection: Connection, tenant_uid: str, page: Sequence[AttemptClosed]
+        self, connection: Connection, tenant_uid: str, page: Sequence[AttemptRecord]
     ) -> list[Posting]:
         rows = _booked(connection, tenant_uid, {one.id: one.dispatched_at for one in page})
         postings = []
         for record in page:
+            if record.id not in rows:
+                # without an end, and without a price when it began
+                if not isinstance(record, AttemptClosed):
+                    begun = opened_posting(record, self._prices)
+                    postings += [begun] if begun.figures["held_pico"] else []
+                continue
             last, cost_pico, charge_pico, held = rows[record.id]
             posting = repricing_of(
                 record,

@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import Engine, text
 from tests.ledger.conftest import Books
 from tests.ledger.records.reading_costs import asked, fill
-from tests.unit.relay_contract.billing.records import closed
+from tests.unit.relay_contract.billing.records import closed, opened
 
+from relay_contract.billing.attempt_event import AttemptRecord
 from relay_contract.billing.event_line import event_line
 from relay_ledger.booking.posting import posting_of
 from relay_ledger.booking.price_book import PriceBook
@@ -76,6 +77,34 @@ def test_a_providers_attempts_are_read_in_their_order_and_nothing_is_read_twice(
     # none takes longer because few of many are the provider's
     assert len(pages) == MANY // own_use_reading.PAGE + 1
     assert reading.rows_read(books.engine) < 2 * MANY
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, own_use_reading.PAGE])
+def test_an_attempt_is_read_once_as_it_ended_or_else_as_it_began(
+    books: Books, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    monkeypatch.setattr(own_use_reading, "PAGE", page)
+    # of the same moment, as those of several relays may be
+    times = {"ended": START, "open": START, "swept": START, "late": START + 1, "alone": START + 1}
+    begun = {name: opened(attempt_id=name, dispatched_at=at) for name, at in times.items()}
+    ends = {name: closed(attempt_id=name, dispatched_at=at) for name, at in times.items()}
+    first: list[AttemptRecord] = [
+        one for name, one in begun.items() if name not in ("open", "alone")
+    ]
+    first.append(ends["ended"])
+    books.ledger.book("uid-a", first, books.prices, now=START)
+    assert books.ledger.sweep(sent_before=END, now=START) == 2
+    rest: list[AttemptRecord] = [begun["open"], ends["late"], ends["alone"]]
+    books.ledger.book("uid-a", rest, books.prices, now=START)
+    found = list(attempts_of(books.engine, "openai", start=START, end=END))
+    assert {one.attempt_id: one.phase for one in found} == {
+        "ended": "closed",
+        "open": "opened",
+        "swept": "opened",
+        "late": "closed",
+        "alone": "closed",
+    }
+    assert len(found) == len(times)
 
 
 @pytest.mark.parametrize(("tenant_uid", "attempts"), [(None, MANY), ("uid-3", MANY // 7)])

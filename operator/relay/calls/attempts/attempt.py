@@ -10,7 +10,11 @@ from relay.calls.attempts.answer import Answer
 from relay.calls.attempts.attempt_outcome import TROUBLE_OUTCOMES, Trouble
 from relay.calls.attempts.call import Call
 from relay.calls.attempts.provider_access import ProviderAccess
-from relay.calls.attempts.usage_evidence import expected_usage, usage_evidence
+from relay.calls.attempts.usage_evidence import (
+    expected_tokens,
+    expected_usage,
+    usage_evidence,
+)
 from relay.dialect.answers.error_report import UNPROCESSED
 from relay.dialect.answers.retry_after import retry_after_seconds
 from relay.dialect.endpoints import RESPONSES
@@ -644,6 +648,7 @@ class Attempt(ResponseReceiver, Recorded):
             stream=call.body.stream,
             call_id=call.call_id,
             request_id=call.request_id,
+            expected=expected_tokens(call.estimate),
         )
 
     def _record_report(self) -> None:

@@ -71,13 +71,20 @@ def usage_evidence(
     return source, estimated, doubt
 
 
-def expected_usage(estimate: CallEstimate) -> BilledUsage:
-    """Returns the most that a call was expected to use: its input, and the output as its caller bounds it, or else as the model's answers usually have."""
+def expected_tokens(estimate: CallEstimate) -> tuple[int, int]:
+    """Returns the most that a call is expected to use: its input, and the output as its caller bounds it, or else as the model's answers usually have.
+
+    So much is reserved of the tenant's money, and held of an attempt of which nobody knows what it used.
+    """
     bound = estimate.bound.tokens
-    output = estimate.output_tokens if bound is None else estimate.bounded_output(bound)
-    return BilledUsage(
-        input=min(estimate.input_tokens, HIDDEN_INPUT_TOKENS), output=min(output, _MOST_EXPECTED)
-    )
+    output = estimate.output_tokens if bound is None else bound
+    return min(estimate.input_tokens, HIDDEN_INPUT_TOKENS), min(output, _MOST_EXPECTED)
+
+
+def expected_usage(estimate: CallEstimate) -> BilledUsage:
+    """Returns it as usage."""
+    expected = expected_tokens(estimate)
+    return BilledUsage(input=expected[0], output=expected[1])
 
 
 def _source(

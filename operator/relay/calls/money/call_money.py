@@ -10,6 +10,7 @@ from relay.budgets.rate_card import Counts, RateCard
 from relay.budgets.session_caps import SessionUse, reached
 from relay.budgets.spender import Spender
 from relay.calls.attempts.call import Call
+from relay.calls.attempts.usage_evidence import expected_tokens
 from relay.calls.money.asked_pieces import NONE_ASKED, AskedPieces, asked_pieces
 from relay.calls.money.asked_service import ANYTHING, AskedService, asked_service
 from relay.dialect.refusals import Refusal
@@ -141,7 +142,7 @@ def _session_use(spender: Spender, session: bytes | None) -> SessionUse | None:
 def _most(call: Call, targets: tuple[Target, ...], wall: int, pieces: AskedPieces) -> int:
     """Returns the cost at the dearest of the targets with so many pieces, -1 if one has no price."""
     card, estimate, most = call.tenant.spender.card, call.estimate, 0
-    bound = estimate.bound.tokens
+    input_tokens, output_tokens = expected_tokens(estimate)
     asked: AskedService | None = None
     for target in targets:
         names = target.provider, target.model, call.body.model
@@ -153,8 +154,8 @@ def _most(call: Call, targets: tuple[Target, ...], wall: int, pieces: AskedPiece
         cost = card.most(
             *names,
             wall,
-            input_tokens=estimate.input_tokens,
-            output_tokens=estimate.output_tokens if bound is None else bound,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
             may_be_served_in=service.may_be_served_in,
             sound=service.sound or estimate.attachments > 0,
             searches=pieces.searches,

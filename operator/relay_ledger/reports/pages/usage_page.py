@@ -307,7 +307,7 @@ def _notes(overview: UsageOverview, total: Figures) -> list[str]:
         )
     if total["held_pico"]:
         told.append(
-            f"Attempts of unknown use may have cost up to {usd_text(total['held_pico'])} USD more."
+            f"Attempts of unknown use, or still without an end, may have cost up to {usd_text(total['held_pico'])} USD more."
         )
     if overview.adjustment_pico:
         told.append(

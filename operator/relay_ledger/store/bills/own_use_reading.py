@@ -5,10 +5,11 @@ from typing import Final
 
 from sqlalchemy import Engine, case, select, tuple_
 
-from relay_contract.billing.attempt_event import AttemptClosed
+from relay_contract.billing.attempt_event import AttemptRecord
 from relay_contract.billing.event_line import read_event
 from relay_ledger.booking.tool_posting import TOOL_SIDE
 from relay_ledger.store.databases import reading
+from relay_ledger.store.rows.last_records import is_record, last_records
 from relay_ledger.store.rows.line_fields import says
 from relay_ledger.store.tables import EVENTS, SUMS
 from relay_ledger.store.usage_reading import sums_in
@@ -16,8 +17,9 @@ from relay_ledger.store.usage_reading import sums_in
 PAGE: Final = 2000
 
 
-def attempts_of(engine: Engine, provider: str, *, start: int, end: int) -> Iterator[AttemptClosed]:
-    """Yields the provider's attempts that ended and were sent from start up to but without end, in the order of their dispatch.
+def attempts_of(engine: Engine, provider: str, *, start: int, end: int) -> Iterator[AttemptRecord]:
+    """Yields the provider's attempts that were sent from start up to but without end, in the order of their dispatch: each as it ended, or as it
+    began where no end has come.
 
     A page has as many attempts of all providers, so that no statement takes longer for a provider of which there are few.
     """
@@ -29,23 +31,21 @@ def attempts_of(engine: Engine, provider: str, *, start: int, end: int) -> Itera
             rows = connection.execute(
                 select(*key, line)
                 .where(
-                    EVENTS.c.phase == "closed",
+                    is_record(),
                     # the index is of times alone
                     EVENTS.c.dispatched_at >= after[0],
                     EVENTS.c.dispatched_at < end,
                     tuple_(*key) > after,
                 )
-                .order_by(*key)
+                .order_by(*key, EVENTS.c.phase)
                 .limit(PAGE)
             ).all()
         if not rows:
             return
         after = (rows[-1].dispatched_at, rows[-1].event_id)
-        for _, _, written in rows:
+        for _, _, written in last_records(rows):
             if written is not None:
-                record = read_event(written.encode())
-                assert isinstance(record, AttemptClosed)
-                yield record
+                yield read_event(written.encode())
 
 
 def cost_of(engine: Engine, provider: str, *, start: int, end: int) -> int:

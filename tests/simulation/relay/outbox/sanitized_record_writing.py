@@ -26,7 +26,7 @@ from tests.unit.relay.outbox.record_writings import (
 
 from relay.dialect.usage.billed_usage import PACKED
 from relay.outbox import record_writing_pure
-from relay.outbox.record_format import record_at, record_bytes
+from relay.outbox.record_format import EXPECTED, record_at, record_bytes
 
 LETTERS: Final = ("x", "é", "日", "😀", "\x00", '"')
 
@@ -94,6 +94,8 @@ def attempt(compiled: RecordWriting, chance: random.Random) -> bool:
         chance.random() < 0.5,
         text(chance),
         text(chance),
+        number(chance, 4),
+        number(chance, 4),
     )
     numbers = (number(chance, one) for one in NUMBER_BYTES)
     words = (word(chance) for _ in range(TEXTS))
@@ -116,7 +118,7 @@ def attempt(compiled: RecordWriting, chance: random.Random) -> bool:
             f"{names} at {offset} to {openings_end} and {end} of {size}: {opened}, {closed}, {like_most}"
         )
     segment, opening, fits, following = written[0]
-    start = offset if opening is None else offset + record_bytes(len(opening))
+    start = offset if opening is None else offset + record_bytes(len(opening) + EXPECTED.size)
     found = record_at(bytes(segment), start)
     if fits and (found is None or following != start + record_bytes(len(found.body))):
         raise Differs(f"not read as written at {start} of {size}: {opened}, {closed}, {like_most}")
@@ -127,7 +129,7 @@ def refusals(compiled: RecordWriting, chance: random.Random) -> None:
     """Hands over arguments of which one is of another type, or out of its range: each is an exception and nothing else."""
     segment = bytearray(chance.randrange(LARGEST_RECORD))
     made: list[Any] = [segment, 0, len(segment)]
-    opened: list[Any] = [1, 1, 1, False, "0" * 32, "r"]
+    opened: list[Any] = [1, 1, 1, False, "0" * 32, "r", 0, 0]
     counts = chance.choice((bytes(chance.randrange(PACKED.size + 4)), counted(chance)[:-1]))
     closed: list[Any] = [1, b"", *[0] * len(NUMBER_BYTES), counts, *[None] * TEXTS]
     like_most: list[Any] = [1, b"", *reported(chance)]

@@ -46,8 +46,8 @@ def new_writer(
 def opening_of(
     *, dispatched_at: int, attempt: int, stream: bool, call_id: str, request_id: str
 ) -> bytes:
-    """Returns the body of the record opened."""
-    opening = _place().write_opened(1, dispatched_at, attempt, stream, call_id, request_id)
+    """Returns what both records of an attempt begin with."""
+    opening = _place().write_opened(1, dispatched_at, attempt, stream, call_id, request_id, 0, 0)
     assert opening is not None
     return opening
 
@@ -67,7 +67,12 @@ def _place() -> Place:
 
 def open_attempt(writer: AttemptWriter, names: AttemptNames, number: int) -> bytes:
     return writer.open_attempt(
-        names, attempt=1, stream=False, call_id=call_id(number), request_id=f"req-{number}"
+        names,
+        attempt=1,
+        stream=False,
+        call_id=call_id(number),
+        request_id=f"req-{number}",
+        expected=(700, 90),
     )
 
 

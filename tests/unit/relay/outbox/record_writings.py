@@ -13,6 +13,8 @@ from relay.outbox.record_format import CLOSING_BYTES, MAX_TEXT_BYTES, OPENING_BY
 
 NUMBER_BYTES = (8, 2, 1, 1, 1)
 """Of the numbers of a closing."""
+EXPECTED_BYTES = (4, 4)
+"""Of the numbers of tokens behind an opening."""
 TEXTS = 4
 MOST_SECONDS = 9e12
 LARGEST_RECORD = 24 + OPENING_BYTES + CLOSING_BYTES + (1 + TEXTS) * MAX_TEXT_BYTES
@@ -69,6 +71,7 @@ OPENED: st.SearchStrategy[Arguments] = st.tuples(
     st.booleans(),
     st.text("0123456789abcdef", min_size=32, max_size=32) | NAMES,
     NAMES,
+    *map(numbers, EXPECTED_BYTES),
 )
 COUNTS = st.binary(min_size=PACKED.size, max_size=PACKED.size)
 LABELS = st.binary(max_size=255)

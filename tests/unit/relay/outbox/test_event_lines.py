@@ -30,13 +30,14 @@ from relay.outbox.event_lines import EventLines, UnreadableRecord
 from relay.outbox.record_format import (
     CLOSED,
     DOUBTS,
+    EXPECTED,
     OPENED,
     OUTCOMES,
     SOURCES,
     Found,
 )
 from relay_contract.billing.attempt_event import COUNTED, AttemptClosed
-from relay_contract.billing.event_line import event_line, read_event
+from relay_contract.billing.event_line import UnreadableEvent, event_line, read_event
 from relay_contract.billing.token_buckets import BilledUnits, TokenBuckets
 
 _texts = st.text(max_size=300) | st.text(
@@ -103,13 +104,49 @@ def plain_line(tmp_path_factory: pytest.TempPathFactory) -> PlainLine:
     return loaded(compile_extension(PLAIN_LINES, tmp_path_factory.mktemp("plain-lines")))
 
 
-@given(opening=_openings(), names=_named)
-def test_what_was_opened_is_a_record_of_the_contract(opening: bytes, names: bytes) -> None:
-    line = _lines.line(Found(OPENED, 1, opening), names)
+@given(
+    opening=_openings(),
+    names=_named,
+    expected=st.tuples(st.integers(0, 10**7), st.integers(0, 10**7)),
+)
+def test_what_was_opened_is_a_record_of_the_contract(
+    opening: bytes, names: bytes, expected: tuple[int, int]
+) -> None:
+    line = _lines.line(Found(OPENED, 1, opening + EXPECTED.pack(*expected)), names)
     record = read_event(line)
     assert record.manifest_revision == orjson.loads(names).get("manifestRevision", "")
     assert record.phase == "opened"
     assert event_line(record) == line
+    reserved = TokenBuckets(input=expected[0], output=expected[1])
+    assert record.reserved_tokens == (reserved if any(expected) else None)
+
+
+@given(opening=_openings(), names=_named)
+def test_a_record_of_a_former_version_tells_what_it_told_before(
+    opening: bytes, names: bytes
+) -> None:
+    """Written by a relay that did not say what was expected, and delivered again by one that does: the ledger has it, and no other."""
+    line = _lines.line(Found(OPENED, 1, opening), names)
+    record = read_event(line)
+    assert event_line(record) == line
+    assert record.reserved_tokens is None
+    new = json.loads(_lines.line(Found(OPENED, 1, opening + EXPECTED.pack(700, 90)), names))
+    assert new.pop("reservedTokens") == {"input": 700, "output": 90}
+    assert new == json.loads(line)
+
+
+@pytest.mark.parametrize("size", [size for size in range(1, 20) if size != EXPECTED.size])
+def test_what_was_expected_is_read_whole_or_not_at_all(size: int) -> None:
+    with pytest.raises(UnreadableRecord):
+        _lines.line(Found(OPENED, 1, _OPENING + b"\1" * size), _names)
+
+
+@pytest.mark.parametrize("expected", [(10**9 + 1, 0), (0, 2**32 - 1), (6 * 10**8, 6 * 10**8)])
+def test_what_no_attempt_can_use_is_not_expected_either(expected: tuple[int, int]) -> None:
+    """The checksum of a record is right, so the ledger keeps its line apart, as it does with what an attempt cannot have used."""
+    line = _lines.line(Found(OPENED, 1, _OPENING + EXPECTED.pack(*expected)), _names)
+    with pytest.raises(UnreadableEvent, match="reservedTokens"):
+        read_event(line)
 
 
 @given(opening=_openings(), ended=_closings(), names=_named)

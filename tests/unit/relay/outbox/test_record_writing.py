@@ -27,11 +27,11 @@ from hatch_build import RECORD_WRITING, compile_extension
 from relay.dialect.usage.billed_usage import BilledUsage
 from relay.outbox import record_writing_pure
 from relay.outbox.record_format import CLOSED as KIND_CLOSED
+from relay.outbox.record_format import EXPECTED, record_at, record_bytes
 from relay.outbox.record_format import OPENED as KIND_OPENED
-from relay.outbox.record_format import record_at, record_bytes
 
 ROOM = 2 * LARGEST_RECORD
-OPENING = (1_700_000_000_000_000, 1, False, call_id(7), "req-7")
+OPENING = (1_700_000_000_000_000, 1, False, call_id(7), "req-7", 700, 90)
 COUNTS = BilledUsage(input=10, output=5).packed()
 CLOSING = (1500, 200, 0, 0, 64, COUNTS, b"m", None, None, "up-1")
 REPORT = report_of(COUNTS, b"m", b"")
@@ -80,17 +80,18 @@ def test_a_record_stands_where_there_is_room_for_it_and_touches_nothing_else(
     offset, end, openings_end = place
     segment = bytearray(b"\x55" * ROOM)
     to = place_in(compiled, segment, place)
-    body = to.write_opened(names, *opened)
+    opening = to.write_opened(names, *opened)
     found = record_at(bytes(segment), offset)
-    if body is None:
+    if opening is None:
         whole = compiled.Place(bytearray(ROOM), 0, ROOM).write_opened(names, *opened)
         assert whole is not None
-        assert offset + record_bytes(len(whole)) > min(end, openings_end)
+        assert offset + record_bytes(len(whole) + EXPECTED.size) > min(end, openings_end)
         assert found is None
         assert to.offset == offset
         assert segment == b"\x55" * ROOM
         return
     assert found is not None
+    body = opening + EXPECTED.pack(*opened[-2:])
     assert (found.kind, found.names, found.body) == (KIND_OPENED, names, body)
     assert to.offset == offset + record_bytes(len(body)) <= min(end, openings_end)
     after = offset + 16 + len(body)
@@ -103,10 +104,11 @@ def test_records_stand_one_behind_the_other(writing: RecordWriting) -> None:
     opening = to.write_opened(1, *OPENING)
     assert opening is not None
     assert to.write_closed(1, opening, *CLOSING)
-    second = record_at(bytes(segment), 8 + record_bytes(len(opening)))
+    first = record_bytes(len(opening) + EXPECTED.size)
+    second = record_at(bytes(segment), 8 + first)
     assert second is not None
     assert (second.kind, second.body[: len(opening)]) == (KIND_CLOSED, opening)
-    assert to.offset == 8 + record_bytes(len(opening)) + record_bytes(len(second.body))
+    assert to.offset == 8 + first + record_bytes(len(second.body))
 
 
 def test_without_a_time_a_record_is_of_now(writing: RecordWriting) -> None:
@@ -181,6 +183,19 @@ def test_a_number_that_a_record_has_no_room_for_is_refused(
         assert segment == bytearray(ROOM)
 
 
+@pytest.mark.parametrize("place", [-2, -1])
+@pytest.mark.parametrize("number", [-1, 2**32])
+def test_more_than_a_record_has_room_for_is_not_expected(
+    writing: RecordWriting, place: int, number: int
+) -> None:
+    opening: list[Any] = list(OPENING)
+    opening[place] = number
+    segment = bytearray(ROOM)
+    with pytest.raises(ValueError, match="not"):
+        writing.Place(segment, 0, ROOM).write_opened(1, *opening)
+    assert segment == bytearray(ROOM)
+
+
 def test_an_end_outside_the_segment_is_refused(writing: RecordWriting) -> None:
     for segment in (bytearray(), bytearray(ROOM)):
         with pytest.raises(ValueError, match="not inside"):
@@ -211,7 +226,8 @@ def test_a_place_is_made_of_memory_and_numbers(
     [
         ("write_opened", ()),
         ("write_opened", (1, *OPENING, 0)),
-        ("write_opened", (1, *OPENING[:3], b"bytes", "")),
+        ("write_opened", (1, *OPENING[:3], b"bytes", "", 0, 0)),
+        ("write_opened", (1, *OPENING[:-1], "90")),
         ("write_opened", ("1", *OPENING)),
         ("write_closed", (1, b"", *CLOSING[:-1])),
         ("write_closed", (1, "text", *CLOSING)),
@@ -266,7 +282,7 @@ def test_counts_of_another_size_are_refused(writing: RecordWriting, counts: byte
 
 def test_a_request_id_without_utf_8_is_refused(writing: RecordWriting) -> None:
     with pytest.raises(UnicodeEncodeError):
-        writing.Place(bytearray(ROOM), 0, ROOM).write_opened(1, *OPENING[:4], "\ud800")
+        writing.Place(bytearray(ROOM), 0, ROOM).write_opened(1, *OPENING[:4], "\ud800", 0, 0)
 
 
 def place_in(writing: Any, segment: bytearray, place: tuple[int, int, int]) -> AnyPlace:

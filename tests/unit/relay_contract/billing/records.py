@@ -148,8 +148,9 @@ def attempts(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def records(draw: st.DrawFn) -> AttemptOpened | AttemptClosed:
     fields = draw(attempts())
+    reserved = st.none() | st.builds(lambda counts: TokenBuckets(**counts), BUCKET_COUNTS)
     if draw(st.booleans()):
-        return AttemptOpened(phase="opened", **fields)
+        return AttemptOpened(phase="opened", **fields, reserved_tokens=draw(reserved))
     source = draw(st.sampled_from(get_args(UsageSource)))
     return AttemptClosed(
         phase="closed",
@@ -160,7 +161,7 @@ def records(draw: st.DrawFn) -> AttemptOpened | AttemptClosed:
         delivered=fields["side"] in SERVED and draw(st.booleans()),
         usage_source=source,
         tokens=TokenBuckets(**draw(BUCKET_COUNTS)) if source in COUNTED else None,
-        reserved_tokens=TokenBuckets(**draw(BUCKET_COUNTS)) if source == "unknown" else None,
+        reserved_tokens=draw(reserved) if source == "unknown" else None,
         units=BilledUnits(web_search=draw(st.integers(0, 10))),
         cache_reported=draw(st.booleans()),
         answered_model=draw(st.none() | LABELS),

@@ -12,6 +12,8 @@ from relay_ledger.booking.posting import (
     UNKNOWN,
     Amount,
     Posting,
+    in_all,
+    opened_posting,
     posting_of,
     repricing_of,
     reversal_of,
@@ -135,7 +137,7 @@ def test_an_attempt_of_unknown_use_is_held_at_the_price_of_what_was_expected_of_
     expected = TokenBuckets(input=1000, output=100)
     unknown = {"usage_source": "unknown", "tokens": None, "delivered": False}
     posting = booked(**unknown, reserved_tokens=expected)
-    assert posting.cost == UNKNOWN
+    assert posting.cost == Amount("unknown", version=COST.version)
     assert posting.figures["held_pico"] == 1000 * 2_000_000 + 100 * 8_000_000
     assert posting.figures["input"] == posting.figures["cost_pico"] == 0
     # the relay's own word counts before, and without a price there is none
@@ -158,12 +160,35 @@ def test_a_correction_holds_an_attempt_of_unknown_use_at_the_new_price() -> None
     assert repricing_of(unknown, amounts, BOOK, sequence=3, held=2_800_000_000) is None
 
 
-def test_what_was_swept_and_taken_back_is_nothing() -> None:
-    swept = swept_posting(opened(reserved_pico=7))
-    back = reversal_of(swept, sequence=2)
+def test_an_attempt_under_way_holds_what_it_may_cost_and_is_none_yet() -> None:
+    begun = opened(reserved_tokens=TokenBuckets(input=1000, output=100))
+    posting = opened_posting(begun, BOOK)
+    assert (posting.cost, posting.charge) == (Amount("unknown", version=COST.version), FREE)
+    assert {name: figure for name, figure in posting.figures.items() if figure} == {
+        "held_pico": 2_800_000_000
+    }
+    assert opened_posting(opened(provider="nobody"), BOOK).cost == UNKNOWN
+    # a correction finds what it holds by today's prices
+    amounts: dict[Account, Amount] = {"cost": UNKNOWN, "charge": FREE}
+    repriced = repricing_of(begun, amounts, BOOK, sequence=2, held=1_000_000_000)
+    assert repriced is not None
+    assert repriced.figures["held_pico"] == 1_800_000_000
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_what_was_swept_and_taken_back_is_nothing(is_held: bool) -> None:
+    begun = opened(reserved_pico=7)
+    booked = [opened_posting(begun, BOOK)] if is_held else []
+    booked.append(swept_posting(begun, in_all(booked) if is_held else None))
+    swept = in_all(booked)
     assert (swept.figures["attempts"], swept.figures["held_pico"]) == (1, 7)
+    back = reversal_of(swept, sequence=swept.sequence + 1)
     assert {swept.figures[name] + back.figures[name] for name in FIGURES} == {0}
-    assert (back.sequence, back.kind, back.dimensions) == (2, "reversal", swept.dimensions)
+    assert (back.sequence, back.kind, back.dimensions) == (
+        len(booked) + 1,
+        "reversal",
+        swept.dimensions,
+    )
 
 
 def test_a_correction_is_the_difference_to_what_is_booked() -> None:

@@ -4,9 +4,9 @@ what nobody knows is bounded by what was expected."""
 import tracemalloc
 from typing import Any
 
-from tests.unit.relay_contract.billing.records import closed
+from tests.unit.relay_contract.billing.records import closed, opened
 
-from relay_contract.billing.attempt_event import AttemptClosed
+from relay_contract.billing.attempt_event import AttemptClosed, AttemptOpened
 from relay_contract.billing.token_buckets import TokenBuckets
 from relay_ledger.reconciliation.own_use import OwnUse
 from relay_ledger.reconciliation.provider_report import DAY, Tokens
@@ -75,6 +75,24 @@ def test_attempts_of_unknown_use_may_have_used_what_was_expected_of_them() -> No
     own.add(sent(START + 3, "one"))
     own.add(lost(START + 4))
     assert missing("input") == 3 * 700 + 1000
+
+
+def test_attempts_without_an_end_may_have_used_what_was_expected_of_them() -> None:
+    own = own_use()
+    own.add(begun(START, reserved_tokens=TokenBuckets(input=700, output=90)))
+    # of a time that nothing is compared in
+    own.add(begun(START - 1, reserved_tokens=TokenBuckets(input=5)))
+    evidence = own.evidence(START, "gpt-4.1", NOT_TOLD_APART, "output")
+    assert evidence["not_reported"].less == 90
+    # a former version of the relay did not tell
+    own.add(begun(START + 1))
+    own.add(sent(START + 3, "one"))
+    found = own.evidence(START, "gpt-4.1", NOT_TOLD_APART, "input")
+    assert found["not_reported"].less == 700 + 1000
+
+
+def begun(at: int, **changes: Any) -> AttemptOpened:
+    return opened(dispatched_at=at, **changes)
 
 
 def lost(at: int, **changes: Any) -> AttemptClosed:

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.relay.memory import STREAM_HEAD, MemoryRelay, call, reply
 
 from relay.http.upstream import UpstreamConnection
-from relay.outbox.outbox_reader import OutboxReader
+from relay.outbox.outbox_reader import OPEN_SECONDS, OutboxReader
 from relay_contract.billing.event_line import read_event
 
 TEXT = "a word and another one " * 100
@@ -69,6 +69,20 @@ async def test_without_a_bound_it_is_what_answers_usually_have(
 async def test_a_bound_that_no_answer_has_is_none(relay: MemoryRelay, tmp_path: Path) -> None:
     line = left_after(relay, tmp_path, asked(max_tokens=2**60), b"")
     assert 0 < line["reservedTokens"]["output"] <= 10_000_000
+
+
+async def test_an_attempt_that_its_relay_does_not_survive_told_it_when_it_began(
+    relay: MemoryRelay, tmp_path: Path
+) -> None:
+    relay.client().send(asked(max_tokens=300, stream=True))
+    relay.provider()
+    reader = OutboxReader(tmp_path / "outbox", "uid-1")
+    assert reader.read(0.0, most=2) == []
+    (parcel,) = reader.read(OPEN_SECONDS, most=2)
+    reader.close()
+    line = json.loads(parcel.line)
+    assert (line["phase"], line["reservedTokens"]["output"]) == ("opened", 300)
+    assert LEAST < line["reservedTokens"]["input"] < MOST
 
 
 async def test_what_is_known_has_nothing_reserved(relay: MemoryRelay, tmp_path: Path) -> None:
