@@ -145,11 +145,16 @@ take the operator of the other one for a stranger.
 {{ (.Values.network | default dict).clusterDomain | default "cluster.local" }}
 {{- end }}
 
+{{/* operator.priority; the chart's default for values that an older release was installed with. */}}
+{{- define "relay-operator.priority" -}}
+{{- hasKey .Values.operator "priority" | ternary .Values.operator.priority 1000000 | int }}
+{{- end }}
+
 {{/* PriorityClass of the operator's pods: the platform's, else one of the release's name; nothing for the cluster's default. */}}
 {{- define "relay-operator.priorityClass" -}}
 {{- if .Values.operator.priorityClassName }}
 {{- .Values.operator.priorityClassName }}
-{{- else if .Values.operator.priority }}
+{{- else if ne (include "relay-operator.priority" .) "0" }}
 {{- include "relay-operator.name" . }}
 {{- end }}
 {{- end }}
