@@ -18,7 +18,6 @@ from relay_operator.api.shards import Shards
 from relay_operator.api.tiers import Tiers
 from relay_operator.cluster import key_secrets
 from relay_operator.cluster.api_server import ApiServer, KubernetesApiServer
-from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.leadership.elector import Elector
 from relay_operator.cluster.leadership.fence import Brake, Fence, boot_seconds
 from relay_operator.cluster.ledger.budget_client import BudgetClient
@@ -27,64 +26,25 @@ from relay_operator.cluster.ledger.key_file import KeyFile
 from relay_operator.cluster.ledger.route_cost_client import RouteCostClient
 from relay_operator.cluster.metrics.api_traffic import ApiTraffic
 from relay_operator.cluster.metrics.loop_lag import LoopLag
-from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.probing.decoy import Decoy
 from relay_operator.cluster.probing.probes import Probes
 from relay_operator.cluster.prometheus.access import Access
 from relay_operator.cluster.prometheus.client import Prometheus
 from relay_operator.cluster.prometheus.query import Labels
 from relay_operator.cluster.relays import Relays
-from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.cluster.tiers_file import read_tiers
 from relay_operator.cluster.tools.tool_lists import ToolLists
 from relay_operator.cluster.webhook.sender import Receiver, Webhook
 from relay_operator.commands import command_line
-from relay_operator.decisions.analysis.evidence import Evidence
-from relay_operator.decisions.canary.budget import Budget
-from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.errors import OperatorError
-from relay_operator.handlers.context import Context
-from relay_operator.handlers.lost_deletions import LostDeletions
-from relay_operator.handlers.provider_secret_watch import ProviderSecretWatch
-from relay_operator.handlers.secret_checks import SecretChecks
-from relay_operator.handlers.secret_watch import SecretWatch
-from relay_operator.handlers.service_checks import ServiceChecks
 from relay_operator.manifests.environment import Ledger, Platform
 from relay_operator.process import definitions, logs, requirements
 from relay_operator.process.life import Life, obey
+from relay_operator.process.parts import Clocks, Outside, Parts
 from relay_operator.process.waiting import waiting
-from relay_operator.reconcile.canaries.breaker_watch import BreakerWatch
-from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
-from relay_operator.reconcile.canaries.preflight_watch import PreflightWatch
-from relay_operator.reconcile.canaries.shadow_watch import ShadowWatch
-from relay_operator.reconcile.canaries.slo_loop import SloLoop
-from relay_operator.reconcile.canaries.step_clock import StepClock
-from relay_operator.reconcile.document_publisher import DocumentPublisher
-from relay_operator.reconcile.fleet.api_budget import ApiBudget
-from relay_operator.reconcile.fleet.metered_api_server import MeteredApiServer
-from relay_operator.reconcile.fleet.new_namespaces import NewNamespaces
-from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
-from relay_operator.reconcile.isolation.isolation_watch import IsolationWatch
-from relay_operator.reconcile.isolation.prober import Operator, Prober
-from relay_operator.reconcile.keys.secret_versions import SecretVersions
-from relay_operator.reconcile.late_pushes import LatePushes
-from relay_operator.reconcile.ledger.budget_push import BudgetPush
-from relay_operator.reconcile.ledger.ledger_news import LedgerNews
-from relay_operator.reconcile.ledger.lists_without_ledger import ListsWithoutLedger
-from relay_operator.reconcile.ledger.price_push import PricePush
-from relay_operator.reconcile.ledger.route_costs import RouteCostNews, RouteCostWatch
+from relay_operator.reconcile.isolation.prober import Operator
 from relay_operator.reconcile.metrics.queue_collector import QueueCollector
 from relay_operator.reconcile.metrics.state_collector import StateCollector
-from relay_operator.reconcile.providers import ProviderReconciler
-from relay_operator.reconcile.routes import RouteReconciler
-from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
-from relay_operator.reconcile.tools.tool_servers import ToolServerReconciler
-from relay_operator.reconcile.upstream_access import UpstreamAccess
-from relay_operator.reconcile.upstreams.provider_probes import ProviderProbes
-from relay_operator.reconcile.upstreams.quota_lending import QuotaLending
-from relay_operator.reconcile.watched_state import WatchedState
-from relay_operator.reconcile.work_queue import WorkQueue
-from relay_operator.reconcile.workers import Workers
 from relay_operator.settings import Settings, labels, split
 
 logger = logging.getLogger(__name__)
@@ -230,265 +190,54 @@ async def _operate(
     electing: asyncio.Task[None],
     stop: asyncio.Event,
 ) -> None:
-    budget = ApiBudget(
-        calls_per_second=settings.api_calls_per_second,
-        calls_per_second_of_tenant=settings.api_calls_per_second_of_tenant,
-        clock=asyncio.get_running_loop().time,
-    )
-    watched_state = WatchedState(tiers=tiers, shards=shards, cluster_domain=settings.cluster_domain)
-    metered = MeteredApiServer(
-        api,
-        budget.spend,
-        operator_namespace=settings.namespace,
-        is_others=watched_state.is_others,
-    )
-    api = NewNamespaces(metered, clock=asyncio.get_running_loop().time)
-    queue, children, status = (
-        WorkQueue(places=settings.workers, budget=budget),
-        OwnedObjects(api),
-        StatusWriter(api),
-    )
-    announcer = EventRecorder(api, instance=socket.gethostname())
-    late = LatePushes(watched_state=watched_state, queue=queue)
-    publisher = DocumentPublisher(
-        late=late,
-        relays=relays,
-        children=children,
-        watched_state=watched_state,
-        signing_key=key,
-        lead=elector,
-    )
-    canaries = CanaryRuns(
-        evidence=Evidence(scrape_seconds=settings.prometheus_scrape_seconds),
-        budget=Budget(settings.canaries_at_once),
-        ahead_seconds=lambda: elector.clock_ahead_seconds,
-    )
-    clock = StepClock(wall=time.time, steady=boot_seconds, canaries=canaries, queue=queue)
     ledger_keys = KeyFile(settings.ledger_keys_file) if settings.ledger_url else None
-    ledger_news = LedgerNews() if settings.ledger_url else None
-    cost_news = RouteCostNews(has_ledger=bool(settings.ledger_url))
-    webhook, key_versions = _webhook(settings, elector), SecretVersions()
-    isolation = IsolationRecords(
-        watched_state=watched_state,
-        is_required=settings.isolation_required,
-        period_seconds=settings.isolation_probe_seconds,
-        clock=time.monotonic,
-        wall=time.time,
+    webhook, decoy = _webhook(settings, elector), Decoy()
+    probes = Probes(signing_key=key, decoy=decoy)
+    parts = Parts(
+        Outside(
+            api=api,
+            relays=relays,
+            lead=elector,
+            clock_ahead_seconds=lambda: elector.clock_ahead_seconds,
+            clocks=Clocks(monotonic=time.monotonic, boot=boot_seconds, wall=time.time),
+            signing_key=key,
+            platform=_platform(settings, key_secrets.public_key_text(key)),
+            operator=_operator(settings),
+            tiers=tiers,
+            shards=shards,
+            instance=socket.gethostname(),
+            connections=probes,
+            tool_lists=ToolLists(cluster_cidrs=settings.closed_addresses),
+            prometheus=prometheus,
+            webhook=webhook,
+            ledger_keys=ledger_keys,
+            prices=LedgerClient(settings.ledger_url, ledger_keys) if ledger_keys else None,
+            budgets=BudgetClient(settings.ledger_url, ledger_keys) if ledger_keys else None,
+            costs=RouteCostClient(settings.ledger_url, ledger_keys) if ledger_keys else None,
+        ),
+        settings,
     )
     collectors: list[Collector] = [
         StateCollector(
-            watched_state=watched_state,
-            canaries=canaries,
-            isolation=isolation,
+            watched_state=parts.watched_state,
+            canaries=parts.canaries,
+            isolation=parts.isolation,
             leads=lambda: elector.rest_seconds() > 0,
         ),
-        QueueCollector(queue, leads=lambda: elector.rest_seconds() > 0),
+        QueueCollector(parts.queue, leads=lambda: elector.rest_seconds() > 0),
     ]
     for collector in collectors:
         REGISTRY.register(collector)
-    provider_probes = ProviderProbes(
-        relays=relays,
-        publisher=publisher,
-        watched_state=watched_state,
-        queue=queue,
-        period_seconds=settings.provider_probe_seconds if watched_state.shards.is_main else 0,
-        clock=time.monotonic,
-    )
-    quota_lending = QuotaLending(
-        relays=relays,
-        publisher=publisher,
-        watched_state=watched_state,
-        queue=queue,
-        clock=time.monotonic,
-    )
-    workers = Workers(
-        queue=queue,
-        tenants=TenantReconciler(
-            api=api,
-            watched_state=watched_state,
-            children=children,
-            publisher=publisher,
-            status=status,
-            announcer=announcer,
-            queue=queue,
-            access=UpstreamAccess(
-                api=api,
-                watched_state=watched_state,
-                signing_key=key,
-                operator_namespace=settings.namespace,
-            ),
-            isolation=isolation,
-            key_versions=key_versions,
-            platform=_platform(settings, key_secrets.public_key_text(key)),
-            ledger_keys=ledger_keys,
-            ledger_news=ledger_news,
-            signing_key=key,
-            clock=time.time,
-        ),
-        providers=ProviderReconciler(
-            api=api,
-            watched_state=watched_state,
-            status=status,
-            announcer=announcer,
-            queue=queue,
-            clock=time.time,
-            operator_namespace=settings.namespace,
-            cluster_cidrs=settings.closed_addresses,
-            probes=provider_probes,
-            ledger_news=ledger_news,
-        ),
-        tool_servers=ToolServerReconciler(
-            api=api,
-            lists=ToolLists(cluster_cidrs=settings.closed_addresses),
-            watched_state=watched_state,
-            status=status,
-            announcer=announcer,
-            queue=queue,
-            clock=time.time,
-            operator_namespace=settings.namespace,
-            cluster_cidrs=settings.closed_addresses,
-            ledger_news=ledger_news,
-        ),
-        routes=RouteReconciler(
-            watched_state=watched_state,
-            canaries=canaries,
-            publisher=publisher,
-            status=status,
-            announcer=announcer,
-            queue=queue,
-            clock=clock,
-            webhook=webhook,
-            cost_news=cost_news,
-        ),
-        watched_state=watched_state,
-        resync_seconds=settings.resync_seconds,
-    )
-    moves = CanaryMoves(canaries=canaries, publisher=publisher, queue=queue, clock=clock)
-    loop = SloLoop(
-        canaries=canaries,
-        prometheus=prometheus,
-        moves=moves,
-        watched_state=watched_state,
-        tick_seconds=settings.tick_seconds,
-        clock=clock,
-    )
-    breakers = BreakerWatch(
-        canaries=canaries,
-        relays=relays,
-        moves=moves,
-        watched_state=watched_state,
-        tick_seconds=settings.tick_seconds,
-        clock=clock,
-    )
-    preflights = PreflightWatch(
-        canaries=canaries,
-        relays=relays,
-        moves=moves,
-        publisher=publisher,
-        watched_state=watched_state,
-        tick_seconds=settings.tick_seconds,
-        clock=clock,
-    )
-    shadows = ShadowWatch(
-        canaries=canaries,
-        prometheus=prometheus,
-        moves=moves,
-        watched_state=watched_state,
-        scrape_seconds=settings.prometheus_scrape_seconds,
-        tick_seconds=settings.tick_seconds,
-    )
-    decoy = Decoy()
-    probes = Probes(signing_key=key, decoy=decoy)
-    isolation_watch = IsolationWatch(
-        records=isolation,
-        prober=Prober(
-            connections=probes,
-            watched_state=watched_state,
-            operator=_operator(settings),
-        ),
-        publisher=publisher,
-        watched_state=watched_state,
-        queue=queue,
-        clock=time.monotonic,
-    )
-    context = Context(watched_state=watched_state, queue=queue, children=children)
-    lost = LostDeletions(api=api, context=context, period_seconds=settings.resync_seconds)
-    secret_watch = SecretWatch(api=api, context=context, versions=key_versions)
-    checks = SecretChecks(
-        api=api,
-        context=context,
-        key_versions=key_versions,
-        is_followed=secret_watch.is_followed,
-        period_seconds=settings.secret_check_seconds,
-        operator_namespace=settings.namespace,
-    )
-    services = ServiceChecks(
-        api=api, context=context, period_seconds=settings.service_check_seconds
-    )
-    provider_secrets = ProviderSecretWatch(
-        api=api, context=context, operator_namespace=settings.namespace
-    )
-    acting = {
-        "slo-loop": loop.run(),
-        "late-pushes": late.run(publisher.push_again),
-        "breaker-watch": breakers.run(),
-        "preflight-watch": preflights.run(),
-        "shadow-watch": shadows.run(),
-        "isolation-watch": isolation_watch.run(),
-        "lost-deletions": lost.run(),
-        "secret-checks": checks.run(),
-        "provider-secret-watch": provider_secrets.run(),
-        "provider-probes": provider_probes.run(),
-        "quota-lending": quota_lending.run(),
-        "service-checks": services.run(),
-        "secret-watch": secret_watch.run(),
-        "route-costs": RouteCostWatch(
-            client=RouteCostClient(settings.ledger_url, ledger_keys) if ledger_keys else None,
-            news=cost_news,
-            canaries=canaries,
-            moves=moves,
-            watched_state=watched_state,
-            queue=queue,
-            clock=time.monotonic,
-            wall=time.time,
-        ).run(),
-    }
-    if ledger_keys is not None and ledger_news is not None:
-        acting["price-push"] = PricePush(
-            api=api,
-            client=LedgerClient(settings.ledger_url, ledger_keys),
-            news=ledger_news,
-            watched_state=watched_state,
-            status=status,
-            announcer=announcer,
-            queue=queue,
-            clock=time.monotonic,
-            wall=time.time,
-        ).run()
-        acting["budget-push"] = BudgetPush(
-            client=BudgetClient(settings.ledger_url, ledger_keys),
-            news=ledger_news,
-            watched_state=watched_state,
-            status=status,
-            announcer=announcer,
-            webhook=webhook,
-            queue=queue,
-            clock=time.monotonic,
-            wall=time.time,
-        ).run()
-    elif watched_state.shards.is_main:
-        acting["lists-without-ledger"] = ListsWithoutLedger(
-            api=api, status=status, announcer=announcer, wall=time.time
-        ).run()
+    acting = parts.acting()
     if webhook is not None:
         acting["webhook"] = webhook.run()
     life = Life(
         settings=settings,
         api=api,
         traffic=traffic,
-        context=context,
-        lost=lost,
-        workers=workers,
+        context=parts.context,
+        lost=parts.lost_deletions,
+        workers=parts.workers,
         elector=elector,
         electing=electing,
         stop=stop,

@@ -10,55 +10,18 @@ from tests.unit.relay_operator.injected_failures import InjectedFailures, Operat
 from tests.unit.relay_operator.network import API_SERVER, OPERATOR_ADDRESS
 from tests.unit.relay_operator.relay_pods import Pushes
 from tests.unit.relay_operator.surroundings import SIGNING_KEY, SYSTEM, Surroundings
-from tests.unit.relay_operator.virtual_time import running_clock
 
 from relay_operator import names
 from relay_operator.api.shards import Shards
-from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.leadership.elector import Elector
 from relay_operator.cluster.leadership.fence import Brake, Unfenced
 from relay_operator.cluster.leadership.heartbeat import Heartbeat
-from relay_operator.cluster.owned_objects import OwnedObjects
-from relay_operator.cluster.status_writer import StatusWriter
-from relay_operator.decisions.analysis.evidence import Evidence
-from relay_operator.decisions.canary.budget import Budget
-from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.handlers import listing, owned_objects, resources
-from relay_operator.handlers.context import Context
-from relay_operator.handlers.provider_secret_watch import ProviderSecretWatch
-from relay_operator.handlers.secret_checks import SecretChecks
-from relay_operator.handlers.secret_watch import SecretWatch
-from relay_operator.handlers.service_checks import ServiceChecks
-from relay_operator.reconcile.canaries.breaker_watch import BreakerWatch
-from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
-from relay_operator.reconcile.canaries.preflight_watch import PreflightWatch
-from relay_operator.reconcile.canaries.shadow_watch import ShadowWatch
-from relay_operator.reconcile.canaries.slo_loop import SloLoop
-from relay_operator.reconcile.canaries.step_clock import StepClock
-from relay_operator.reconcile.document_publisher import DocumentPublisher
-from relay_operator.reconcile.fleet.api_budget import ApiBudget
-from relay_operator.reconcile.fleet.metered_api_server import MeteredApiServer
-from relay_operator.reconcile.fleet.new_namespaces import NewNamespaces
-from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
-from relay_operator.reconcile.isolation.isolation_watch import IsolationWatch
-from relay_operator.reconcile.isolation.prober import Operator, Prober
-from relay_operator.reconcile.keys.secret_versions import SecretVersions
-from relay_operator.reconcile.late_pushes import LatePushes
-from relay_operator.reconcile.ledger.budget_push import BudgetPush
-from relay_operator.reconcile.ledger.ledger_news import LedgerNews
-from relay_operator.reconcile.ledger.lists_without_ledger import ListsWithoutLedger
-from relay_operator.reconcile.ledger.price_push import PricePush
-from relay_operator.reconcile.ledger.route_costs import RouteCostNews, RouteCostWatch
-from relay_operator.reconcile.providers import ProviderReconciler
-from relay_operator.reconcile.routes import RouteReconciler
-from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
-from relay_operator.reconcile.tools.tool_servers import ToolServerReconciler
-from relay_operator.reconcile.upstream_access import UpstreamAccess
-from relay_operator.reconcile.upstreams.provider_probes import ProviderProbes
-from relay_operator.reconcile.upstreams.quota_lending import QuotaLending
-from relay_operator.reconcile.watched_state import WatchedState
-from relay_operator.reconcile.work_queue import Urgency, WorkQueue
-from relay_operator.reconcile.workers import SPARE, Workers
+from relay_operator.process.parts import Clocks, Outside, Parts
+from relay_operator.reconcile.isolation.prober import Operator
+from relay_operator.reconcile.work_queue import Urgency
+from relay_operator.reconcile.workers import SPARE
+from relay_operator.settings import Settings
 
 Manifest = dict[str, Any]
 WATCHED: dict[str, Any] = {
@@ -131,21 +94,6 @@ class Life:
             heartbeat=Heartbeat((clock,)),
         )
         self.api.fence = self.elector if elects else Unfenced()
-        budget = ApiBudget(
-            calls_per_second=stage.calls_per_second,
-            calls_per_second_of_tenant=50,
-            clock=running_clock(),
-        )
-        self.queue = WorkQueue(budget=budget)
-        self.key_versions = SecretVersions()
-        self.watched_state = WatchedState(tiers=stage.tiers, shards=shards or Shards())
-        metered = MeteredApiServer(
-            self.api,
-            budget.spend,
-            operator_namespace=SYSTEM,
-            is_others=self.watched_state.is_others,
-        )
-        api = NewNamespaces(metered, clock=clock)
         relays: Any = Pushes(
             stage.relays,
             self.api.failures,
@@ -153,214 +101,45 @@ class Life:
             brake=Brake(self.elector) if elects else Unfenced(),
         )
         samples: Any = stage.samples if prometheus else None
-        children, status = OwnedObjects(api), StatusWriter(api)
-        announcer = EventRecorder(api, instance="test")
-        self.canaries = CanaryRuns(
-            evidence=Evidence(scrape_seconds=_SCRAPE_SECONDS),
-            budget=Budget(stage.canaries_at_once),
-            ahead_seconds=lambda: self.elector.clock_ahead_seconds,
-        )
-        step_clock = StepClock(wall=wall, steady=clock, canaries=self.canaries, queue=self.queue)
-        self.late = LatePushes(watched_state=self.watched_state, queue=self.queue)
-        self.publisher = DocumentPublisher(
-            late=self.late,
-            relays=relays,
-            children=children,
-            watched_state=self.watched_state,
-            signing_key=SIGNING_KEY,
-            lead=self.elector if elects else self.term,
-        )
-        self.isolation = IsolationRecords(
-            watched_state=self.watched_state,
-            is_required=stage.isolation_is_required,
-            period_seconds=900,
-            clock=stage.clock,
-            wall=wall,
-        )
-        self.isolation_watch = IsolationWatch(
-            records=self.isolation,
-            prober=Prober(
-                connections=stage.network,
-                watched_state=self.watched_state,
+        parts = Parts(
+            Outside(
+                api=self.api,
+                relays=relays,
+                lead=self.elector if elects else self.term,
+                clock_ahead_seconds=lambda: self.elector.clock_ahead_seconds,
+                clocks=Clocks(monotonic=clock, boot=clock, wall=wall),
+                signing_key=SIGNING_KEY,
+                platform=stage.platform,
                 operator=Operator(
                     namespace=SYSTEM, addresses=(OPERATOR_ADDRESS,), api_server=API_SERVER
                 ),
-            ),
-            publisher=self.publisher,
-            watched_state=self.watched_state,
-            queue=self.queue,
-            clock=stage.clock,
-        )
-        self.provider_probes = ProviderProbes(
-            relays=relays,
-            publisher=self.publisher,
-            watched_state=self.watched_state,
-            queue=self.queue,
-            period_seconds=300,
-            clock=stage.clock,
-        )
-        self.quota_lending = QuotaLending(
-            relays=relays,
-            publisher=self.publisher,
-            watched_state=self.watched_state,
-            queue=self.queue,
-            clock=stage.clock,
-        )
-        ledger_news = None if stage.ledger is None else LedgerNews()
-        self.price_push = None
-        if ledger_news is not None:
-            self.price_push = PricePush(
-                api=api,
-                client=stage.ledger,
-                news=ledger_news,
-                watched_state=self.watched_state,
-                status=status,
-                announcer=announcer,
-                queue=self.queue,
-                clock=clock,
-                wall=wall,
-            )
-        self.lists_without_ledger = None
-        if ledger_news is None and self.watched_state.shards.is_main:
-            self.lists_without_ledger = ListsWithoutLedger(
-                api=api, status=status, announcer=announcer, wall=wall
-            )
-        self.budget_push = None
-        if ledger_news is not None and stage.budgets is not None:
-            self.budget_push = BudgetPush(
-                client=stage.budgets,
-                news=ledger_news,
-                watched_state=self.watched_state,
-                status=status,
-                announcer=announcer,
+                tiers=stage.tiers,
+                shards=shards or Shards(),
+                instance="test",
+                connections=stage.network,
+                tool_lists=stage.tool_lists,
+                prometheus=samples,
                 webhook=stage.webhook,
-                queue=self.queue,
-                clock=clock,
-                wall=wall,
-            )
-        cost_news = RouteCostNews(has_ledger=stage.ledger is not None)
-        self.workers = Workers(
-            queue=self.queue,
-            tenants=TenantReconciler(
-                api=api,
-                watched_state=self.watched_state,
-                children=children,
-                publisher=self.publisher,
-                status=status,
-                announcer=announcer,
-                queue=self.queue,
-                access=UpstreamAccess(
-                    api=api,
-                    watched_state=self.watched_state,
-                    signing_key=SIGNING_KEY,
-                    operator_namespace=SYSTEM,
-                ),
-                isolation=self.isolation,
-                key_versions=self.key_versions,
-                platform=stage.platform,
                 ledger_keys=stage.ledger_keys,
-                ledger_news=ledger_news,
-                signing_key=SIGNING_KEY,
-                clock=wall,
+                prices=stage.ledger,
+                budgets=stage.budgets,
+                costs=stage.costs,
             ),
-            providers=ProviderReconciler(
-                api=api,
-                watched_state=self.watched_state,
-                status=status,
-                announcer=announcer,
-                queue=self.queue,
-                clock=wall,
-                operator_namespace=SYSTEM,
-                probes=self.provider_probes,
-                ledger_news=ledger_news,
+            Settings(
+                namespace=SYSTEM,
+                prometheus_scrape_seconds=_SCRAPE_SECONDS,
+                isolation_required=stage.isolation_is_required,
+                canaries_at_once=stage.canaries_at_once,
+                api_calls_per_second=stage.calls_per_second,
             ),
-            tool_servers=ToolServerReconciler(
-                api=api,
-                lists=stage.tool_lists,
-                watched_state=self.watched_state,
-                status=status,
-                announcer=announcer,
-                queue=self.queue,
-                clock=wall,
-                operator_namespace=SYSTEM,
-                ledger_news=ledger_news,
-            ),
-            routes=RouteReconciler(
-                watched_state=self.watched_state,
-                canaries=self.canaries,
-                publisher=self.publisher,
-                status=status,
-                announcer=announcer,
-                queue=self.queue,
-                clock=step_clock,
-                webhook=stage.webhook,
-                cost_news=cost_news,
-            ),
-            watched_state=self.watched_state,
-            resync_seconds=600,
         )
-        moves = CanaryMoves(
-            canaries=self.canaries, publisher=self.publisher, queue=self.queue, clock=step_clock
-        )
-        self.cost_watch = RouteCostWatch(
-            client=stage.costs,
-            news=cost_news,
-            canaries=self.canaries,
-            moves=moves,
-            watched_state=self.watched_state,
-            queue=self.queue,
-            clock=clock,
-            wall=wall,
-        )
-        self.slo_loop = SloLoop(
-            canaries=self.canaries,
-            prometheus=samples,
-            moves=moves,
-            watched_state=self.watched_state,
-            tick_seconds=0.5,
-            clock=step_clock,
-        )
-        self.breaker_watch = BreakerWatch(
-            canaries=self.canaries,
-            relays=relays,
-            moves=moves,
-            watched_state=self.watched_state,
-            tick_seconds=0.5,
-            clock=step_clock,
-        )
-        self.preflight_watch = PreflightWatch(
-            canaries=self.canaries,
-            relays=relays,
-            moves=moves,
-            publisher=self.publisher,
-            watched_state=self.watched_state,
-            tick_seconds=0.5,
-            clock=step_clock,
-        )
-        self.shadow_watch = ShadowWatch(
-            canaries=self.canaries,
-            prometheus=samples,
-            moves=moves,
-            watched_state=self.watched_state,
-            scrape_seconds=_SCRAPE_SECONDS,
-            tick_seconds=0.5,
-        )
-        self.context = Context(
-            watched_state=self.watched_state, queue=self.queue, children=children
-        )
-        self.secret_watch = SecretWatch(api=api, context=self.context, versions=self.key_versions)
-        self.secret_checks = SecretChecks(
-            api=api,
-            context=self.context,
-            key_versions=self.key_versions,
-            is_followed=self.secret_watch.is_followed,
-            period_seconds=30,
-            operator_namespace=SYSTEM,
-        )
-        self.service_checks = ServiceChecks(api=api, context=self.context, period_seconds=5)
-        self.provider_secret_watch = ProviderSecretWatch(
-            api=api, context=self.context, operator_namespace=SYSTEM
-        )
+        self._parts = parts
+        self.queue, self.workers = parts.queue, parts.workers
+        self.watched_state, self.context = parts.watched_state, parts.context
+        self.canaries, self.isolation = parts.canaries, parts.isolation
+        self.publisher, self.key_versions = parts.publisher, parts.key_versions
+        self.slo_loop, self.breaker_watch = parts.slo_loop, parts.breaker_watch
+        self.preflight_watch, self.secret_watch = parts.preflight_watch, parts.secret_watch
         self.lists = 0
         """How many first lists are still being read."""
         self.lagging: set[str] = set()
@@ -387,24 +166,8 @@ class Life:
         self.queue.places = workers
         running = [self.workers.run() for _ in range(workers + SPARE)]
         running += [self.workers.run(Urgency.IMMEDIATE) for _ in range(2)]
-        background = (
-            self.slo_loop.run(),
-            self.late.run(self.publisher.push_again),
-            self.breaker_watch.run(),
-            self.preflight_watch.run(),
-            self.shadow_watch.run(),
-            self.secret_checks.run(),
-            self.provider_secret_watch.run(),
-            self.provider_probes.run(),
-            self.quota_lending.run(),
-            self.service_checks.run(),
-            self.isolation_watch.run(),
-            self.secret_watch.run(),
-            self.cost_watch.run(),
-        )
-        told = (self.price_push, self.budget_push, self.lists_without_ledger)
-        pushes = [one.run() for one in told if one is not None]
-        self._tasks += [asyncio.create_task(one) for one in (*running, *background, *pushes)]
+        running += self._parts.acting().values()
+        self._tasks += [asyncio.create_task(one) for one in running]
 
     async def elect(self) -> None:
         """Lists and watches, stands for the lead, and acts once it has it; ends with it."""
