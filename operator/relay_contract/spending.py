@@ -15,6 +15,7 @@ MAX_SPEND_MICROS: Final = 2**53
 LimitName = Literal["budget", "credit"]
 OnLedgerAway = Literal["Refuse", "Serve"]
 OnUnpriced = Literal["Refuse", "Serve"]
+OnAbandoned = Literal["Waive", "Charge"]
 Price = Annotated[int, Field(ge=0, le=11 * 10**9)]
 """Up to 1,000 USD per million tokens, with the highest percentage of a Tenant on top."""
 MAX_CALL_MICRO: Final = 11 * 10**8
@@ -97,12 +98,14 @@ class Spending(Part):
     """limits names those that refuse calls; each call is reserved on all of them, at the rates.
 
     A server of which no tool rate tells is free; a tool of another one that no rate covers has no price. on_unpriced says what becomes of calls
-    without a price: None refuses them where there are limits.
+    without a price: None refuses them where there are limits. on_abandoned says who pays for calls whose callers leave before the answer begins: None is
+    the platform.
     """
 
     limits: Annotated[tuple[LimitName, ...], Field(max_length=2, exclude_if=_is_unset)] = ()
     on_ledger_away: OnLedgerAway = "Refuse"
     on_unpriced: Annotated[OnUnpriced | None, Field(exclude_if=_is_absent)] = None
+    on_abandoned: Annotated[OnAbandoned | None, Field(exclude_if=_is_absent)] = None
     rates: Annotated[tuple[Rate, ...], Field(max_length=MAX_RATES, exclude_if=_is_unset)] = ()
     tool_rates: Annotated[
         tuple[ToolRate, ...], Field(max_length=MAX_TOOL_RATES, exclude_if=_is_unset)

@@ -28,6 +28,8 @@ LIST = {"priceList": "standard"}
         LIST | {"sessionCaps": {"amount": "5"}},
         LIST | {"onUnpriced": "Refuse"},
         LIST | {"onUnpriced": "Serve", "budget": {"amount": "250"}},
+        LIST | {"onAbandoned": "Waive"},
+        LIST | {"onAbandoned": "Charge", "credit": {}},
     ],
 )
 def test_what_bounds_spending_is_accepted(
@@ -53,6 +55,8 @@ def test_what_bounds_spending_is_accepted(
         ),
         ({"onUnpriced": "Refuse"}, "that a list has no price for; set priceList"),
         (LIST | {"onUnpriced": "Allow"}, "onUnpriced"),
+        ({"onAbandoned": "Charge"}, "what calls cost by a list; set priceList"),
+        (LIST | {"onAbandoned": "Free"}, "onAbandoned"),
         (LIST | {"onLedgerAway": "Refuse"}, "set budget.hard: true or credit"),
         ({"sessionCaps": {}}, "sessionCaps"),
         (LIST | {"sessionCaps": {"amount": "0"}}, "a cap of 0 refuses every call of a session"),

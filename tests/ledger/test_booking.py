@@ -36,6 +36,9 @@ class Crash(Exception):
 EXPECTED = st.builds(TokenBuckets, input=st.integers(0, 10**6), output=st.integers(0, 10**5))
 
 
+BILLED = ({"delivered": True}, {"delivered": False}, {"delivered": False, "abandoned": True})
+
+
 @st.composite
 def lives(draw: st.DrawFn) -> list[list[AttemptRecord]]:
     """Returns the records of some attempts: opened and closed, or only one of the two."""
@@ -63,7 +66,7 @@ def lives(draw: st.DrawFn) -> list[list[AttemptRecord]]:
             else None,
             reserved_tokens=draw(st.none() | EXPECTED) if source == "unknown" else None,
             units=BilledUnits(web_search=draw(st.integers(0, 2))) if counted else BilledUnits(),
-            delivered=draw(st.booleans()),
+            **draw(st.sampled_from(BILLED)),
             answered_model=draw(st.sampled_from(["gpt-4.1", "gpt-0", None])),
         )
         which = draw(st.sampled_from(["both", "both", "opened", "closed"]))
@@ -102,7 +105,8 @@ def held(record: AttemptRecord) -> int:
 def expected(attempts: list[list[AttemptRecord]]) -> dict[str, int]:
     """Returns the sums once everything has come and what is open is swept."""
     money = ("cost_pico", "charge_pico", "held_pico", "cost_unpriced", "charge_unpriced")
-    sums = dict.fromkeys(("attempts", "delivered", "input", "output", "web_search", *money), 0)
+    counts = ("attempts", "delivered", "abandoned", "input", "output", "web_search")
+    sums = dict.fromkeys((*counts, *money), 0)
     for records in attempts:
         last = records[-1]
         sums["attempts"] += 1
@@ -114,6 +118,7 @@ def expected(attempts: list[list[AttemptRecord]]) -> dict[str, int]:
             sums["output"] += last.tokens.output
             sums["web_search"] += last.units.web_search
         sums["delivered"] += last.delivered
+        sums["abandoned"] += last.abandoned
         if last.usage_source == "unknown":
             sums["held_pico"] += held(last)
         cost = usd_micro(last, {"input": 2_000_000, "output": 8_000_000, "search": 10_000})
@@ -121,7 +126,7 @@ def expected(attempts: list[list[AttemptRecord]]) -> dict[str, int]:
             cost = None
         sums["cost_pico"] += cost or 0
         sums["cost_unpriced"] += cost is None
-        if last.delivered:
+        if last.delivered or last.abandoned:
             charge = usd_micro(last, {"input": 3_000_000, "output": 12_000_000, "search": 15_000})
             sums["charge_pico"] += charge or 0
             sums["charge_unpriced"] += charge is None

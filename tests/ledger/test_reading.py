@@ -74,6 +74,7 @@ def test_a_tenant_reads_its_own_use_to_the_last_digit(serving: LedgerProcess, bo
     # 1,000 at 3, 1 at 0.75, 107 at 12, and 1,000 and 100 of the estimated one, USD per million
     assert report["summary"] == {
         "requests": 3,
+        "abandoned_requests": 0,
         "attempts": 5,
         "input_tokens": 3001,
         "cached_input_tokens": 1,

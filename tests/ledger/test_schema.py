@@ -100,7 +100,8 @@ def test_postings_of_an_older_ledger_stay_and_name_no_manifest(
         Partitions(engine).ensure([NOON])
         former, new = closed(attempt_id="former"), closed(manifest_revision="r7")
         row = row_of(posting_of(former, PriceBook({}, ())), NOON)
-        del row["manifest_revision"]
+        # columns that came later
+        row = {name: row[name] for name in row.keys() - {"manifest_revision", "abandoned"}}
         with engine.begin() as connection:
             connection.execute(insert(POSTINGS), [row])
         upgrade(engine)

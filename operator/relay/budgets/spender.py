@@ -14,6 +14,7 @@ class Spender:
         "binds",
         "caps",
         "card",
+        "charges_abandoned",
         "limits",
         "purse",
         "refuses_unpriced",
@@ -32,6 +33,7 @@ class Spender:
         self.caps: SessionCaps | None = None
         self.serve_when_away = False
         self.refuses_unpriced = False
+        self.charges_abandoned = False
 
     def install(self, spending: Spending | None) -> None:
         """Puts what a document says in force for calls that begin from now on."""
@@ -44,4 +46,5 @@ class Spender:
         self.refuses_unpriced = on_unpriced == "Refuse" or (
             on_unpriced is None and bool(self.limits)
         )
+        self.charges_abandoned = spending is not None and spending.on_abandoned == "Charge"
         self.binds = bool(self.limits) or self.caps is not None or self.refuses_unpriced

@@ -481,8 +481,8 @@ class Exchange(Consumer, Applicant, RequestHandler):
     def attempt_settled(self, attempt: Attempt, event: UsageEvent) -> None:
         self._used_tokens += event.charged_tokens
         if self._money is not None:
-            told, is_delivered = attempt.told(), attempt.is_delivered
-            self._money.count(self.call, attempt.target, event, told, is_delivered=is_delivered)
+            told, is_billed = attempt.told(), attempt.is_billed
+            self._money.count(self.call, attempt.target, event, told, is_billed=is_billed)
         if self.phase is OVER:
             if self.comparison is not None:
                 self.comparison.served(attempt, event)
@@ -613,6 +613,8 @@ class Exchange(Consumer, Applicant, RequestHandler):
         attempt = self._attempt
         if attempt is not None:
             self._context.metrics.disconnects[(self.call.plan.name,)] += 1
+            if self.call.tenant.spender.charges_abandoned and not self._connection.was_aborted:
+                attempt.abandoned()
             if not self._context.usage_waits.take(attempt, now):
                 attempt.abort()
         self._finish(now, keep_alive=False)

@@ -121,6 +121,7 @@ class ClientConnection(Channel):
         "_waiting",
         "_write_deadline",
         "closing",
+        "was_aborted",
     )
 
     def __init__(self, host: ConnectionHost) -> None:
@@ -144,6 +145,8 @@ class ClientConnection(Channel):
         self._heads = HeadCache(host.head_memory)
         self._age_limit = NEVER
         self.closing = False
+        # here: its client has not left by itself
+        self.was_aborted = False
 
     # -- asyncio.Protocol ------------------------------------------------------------------------------------------
 
@@ -254,6 +257,7 @@ class ClientConnection(Channel):
         if isinstance(error, httptools.HttpParserCallbackError):
             # a subclass of the parser's errors, but a fault of this program
             self._host.note_exception(error.__context__ or error)
+            self.was_aborted = True
             self.transport.abort()
         elif isinstance(error, httptools.HttpParserInvalidMethodError):
             self._malformed(Problem.METHOD_UNKNOWN)
@@ -419,6 +423,7 @@ class ClientConnection(Channel):
 
     def abort(self) -> None:
         """Closes without a proper end, which tells the client that the answer is incomplete."""
+        self.was_aborted = True
         self.flush()
         self.transport.abort()
 

@@ -5,7 +5,7 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from relay.dialect.usage.billed_usage import BilledUsage
-from relay.outbox.record_format import DELIVERED, DOUBTS, OUTCOMES, SOURCES
+from relay.outbox.record_format import ABANDONED, DELIVERED, DOUBTS, OUTCOMES, SOURCES
 from relay.outbox.record_writing import Place
 from relay_contract.billing.attempt_event import AttemptOutcome, Doubt, UsageSource
 
@@ -25,6 +25,7 @@ class Closing:
     """
 
     __slots__ = (
+        "abandoned",
         "answered_model",
         "delivered",
         "doubt",
@@ -52,7 +53,9 @@ class Closing:
         service_tier: Name,
         upstream_request_id: Name,
         expected: BilledUsage | None = None,
+        abandoned: bool = False,
     ) -> None:
+        self.abandoned = abandoned
         self.elapsed = elapsed
         self.expected = expected
         self.outcome = outcome
@@ -80,6 +83,8 @@ def write_closing(place: Place, names: int, opening: bytes, closing: Closing) ->
         # a source without tokens leaves the place of theirs
         counts = closing.expected.packed()
     flags = DELIVERED if closing.delivered else 0
+    if closing.abandoned:
+        flags |= ABANDONED
     if closing.doubt is not None:
         flags |= _DOUBT_NUMBERS[closing.doubt]
     return place.write_closed(

@@ -11,6 +11,7 @@ from typing import Any, Final
 import orjson
 
 from relay.outbox.record_format import (
+    ABANDONED,
     CACHE_REPORTED,
     CLOSED,
     CLOSING,
@@ -223,7 +224,7 @@ class EventLines:
         attempt_id = f"{call_id}-{kind.attempt_prefix}{attempt}"
         written = "".join(
             (
-                "{",
+                '{"abandoned":true,' if flags & ABANDONED else "{",
                 self._shared("answeredModel", body[texts_start:tier_start]),
                 f'"attempt":{attempt},"attemptId":"{attempt_id}",',
                 "" if flags & CACHE_REPORTED else '"cacheReported":false,',

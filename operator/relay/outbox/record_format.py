@@ -45,9 +45,10 @@ CLOSING: Final = struct.Struct("<QHBBBBBBB9IHH")
 an attempt of unknown use are the most that was expected of it.
 """
 CLOSING_BYTES: Final = 57
+ABANDONED: Final = 32
 DELIVERED: Final = 64
 CACHE_REPORTED: Final = 128
-_DOUBT_BITS: Final = 63
+_DOUBT_BITS: Final = 31
 MAX_TEXT_BYTES: Final = 255
 _TEXTS: Final = 5
 

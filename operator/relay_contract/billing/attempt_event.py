@@ -125,7 +125,8 @@ class AttemptClosed(Attempt):
     """Written when the attempt has ended.
 
     closed_at is dispatched_at and the time that has passed, whatever the clock did meanwhile. delivered says that the caller
-    got this attempt's answer, or its beginning. answered_model is the provider's word. cache_reported is False where the provider said nothing of its
+    got this attempt's answer, or its beginning. abandoned says that it left before that, and that its tenant pays for it all the
+    same. answered_model is the provider's word. cache_reported is False where the provider said nothing of its
     cache: all input is then billed as uncached. service_tier and region are as served.
     """
 
@@ -134,6 +135,7 @@ class AttemptClosed(Attempt):
     outcome: AttemptOutcome
     status: Annotated[int, Field(ge=100, le=599)] | None = None
     delivered: bool
+    abandoned: bool = False
     usage_source: UsageSource
     tokens: TokenBuckets | None = None
     units: BilledUnits = BilledUnits()
@@ -143,6 +145,11 @@ class AttemptClosed(Attempt):
     service_tier: Label | None = None
     region: Label | None = None
     upstream_request_id: Label | None = None
+
+    @property
+    def is_billed(self) -> bool:
+        """Tells whether its tenant pays for it: every call has one such attempt at most."""
+        return self.delivered or self.abandoned
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -154,7 +161,9 @@ class AttemptClosed(Attempt):
             raise ValueError(f"usageSource {self.usage_source} has no reservedTokens")
         if self.closed_at < self.dispatched_at:
             raise ValueError("closedAt is before dispatchedAt")
-        if self.delivered and self.side not in SERVED:
+        if self.delivered and self.abandoned:
+            raise ValueError("an attempt that was delivered was not abandoned before")
+        if (self.delivered or self.abandoned) and self.side not in SERVED:
             raise ValueError(f"callers get no answer of the side {self.side}")
         return self
 

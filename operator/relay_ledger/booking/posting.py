@@ -21,6 +21,7 @@ used, or not yet."""
 FIGURES: Final = (
     "attempts",
     "delivered",
+    "abandoned",
     "tool_calls",
     *BUCKETS,
     *UNITS,
@@ -30,7 +31,7 @@ FIGURES: Final = (
     "cost_unpriced",
     "charge_unpriced",
 )
-"""Names what is summed. tool_calls are those that servers carried out, which are no attempts. held_pico is the worst case of what may
+"""Names what is summed. abandoned are attempts whose tenant pays for them though its caller left before the answer. tool_calls are those that servers carried out, which are no attempts. held_pico is the worst case of what may
 have been used; the last two are numbers of attempts and tool calls."""
 Figures = Mapping[str, int]
 
@@ -90,13 +91,14 @@ class Posting:
 
 
 def posting_of(closed: AttemptClosed, book: PriceBook, *, sequence: int = 1) -> Posting:
-    """Books an attempt that has ended. Its provider is paid for every attempt, the tenant pays for the delivered one."""
+    """Books an attempt that has ended. Its provider is paid for every attempt, the tenant pays for the delivered one, or for one that its caller left where its
+    contract says so."""
     cost = _amount(closed, book, "cost", closed.provider, closed.answered_model)
     held = _held(closed, book, closed.answered_model) if cost.state == "unknown" else None
     if held is not None:
         cost = replace(cost, version=held.version)
     charge = FREE
-    if closed.delivered:
+    if closed.is_billed:
         charge = _amount(closed, book, "charge", closed.tenant_uid, _public_model(closed, book))
     source = closed.usage_source
     return Posting(
@@ -112,6 +114,7 @@ def posting_of(closed: AttemptClosed, book: PriceBook, *, sequence: int = 1) -> 
             **dict.fromkeys(FIGURES, 0),
             "attempts": 1,
             "delivered": int(closed.delivered),
+            "abandoned": int(closed.abandoned),
             **dict((closed.tokens or TokenBuckets()).counts()),
             **dict(closed.units.counts()),
             **money_figures(cost, charge, held.pico if held is not None else None),

@@ -117,7 +117,7 @@ class OwnUse:
         if attempt.usage_source in ("partial", "estimated"):
             whole = attempt.stream and attempt.outcome == "ok"
             causes.append("stream_without_usage" if whole else "not_reported")
-        if not attempt.delivered:
+        if not attempt.is_billed:
             causes.append("retried")
         return causes
 

@@ -18,7 +18,15 @@ SWEPT: Final = "swept"
 """Words for the outcome of an attempt of which no end has come: nobody has heard of it for long, so the ledger closed it."""
 COLUMNS: Final = (
     *("time", "tenant", "tenant_uid", "route", "side", "provider", "model", "key"),
-    *("requested_model", "routed_model", "outcome", "status", "delivered", "milliseconds"),
+    *(
+        "requested_model",
+        "routed_model",
+        "outcome",
+        "status",
+        "delivered",
+        "abandoned",
+        "milliseconds",
+    ),
     *("usage_source", *BUCKETS, *UNITS),
     *("cost_usd", "cost_state", "cost_version", "cost_reason"),
     *("charge_usd", "charge_state", "charge_version", "charge_reason"),
@@ -142,14 +150,14 @@ def _of_record(record: AttemptRecord, *names: str) -> dict[str, Any]:
 
 def _ending(record: AttemptRecord) -> dict[str, Any]:
     """Returns what only the end of an attempt tells; tokens that nobody knows are none, not 0."""
-    names = ("status", "delivered", "milliseconds", "usage_source", *BUCKETS, *UNITS)
+    names = ("status", "delivered", "abandoned", "milliseconds", "usage_source", *BUCKETS, *UNITS)
     if not isinstance(record, AttemptClosed):
         return dict.fromkeys(names)
     tokens: Mapping[str, int | None] = dict.fromkeys(BUCKETS)
     if record.tokens is not None:
         tokens = dict(record.tokens.counts())
     return {
-        **_of_record(record, "status", "delivered"),
+        **_of_record(record, "status", "delivered", "abandoned"),
         "milliseconds": (record.closed_at - record.dispatched_at) // 1000,
         "usage_source": record.usage_source,
         **tokens,

@@ -25,7 +25,7 @@ BY: Final = {
 """What a report can be by, and the column of sums that it is."""
 Names = Mapping[str, str]
 """Of tenants by UID; one whose terms have none is not in it."""
-_COUNTS: Final = ("attempts", "delivered", "tool_calls", *BUCKETS, *UNITS)
+_COUNTS: Final = ("attempts", "delivered", "abandoned", "tool_calls", *BUCKETS, *UNITS)
 _MONEY: Final = ("cost_usd", "charge_usd", "margin_usd", "held_usd")
 _MISSING: Final = ("cost_unpriced", "charge_unpriced")
 

@@ -149,6 +149,6 @@ def _metric(metric: Metric, part: Part) -> Any:
         case "error_rate":
             return None if not part.calls else round(part.failed / part.calls, 6)
         case "requests":
-            return part.figures["delivered"]
+            return part.figures["delivered"] + part.figures["abandoned"]
         case "amount":
             return usd_text(part.figures["charge_pico"])

@@ -74,7 +74,8 @@ def usage_report(time: ReportedTime, groups: Sequence[Group]) -> dict[str, Any]:
 
 def _use(figures: Figures) -> dict[str, Any]:
     return {
-        "requests": figures["delivered"],
+        "requests": figures["delivered"] + figures["abandoned"],
+        "abandoned_requests": figures["abandoned"],
         "attempts": figures["attempts"],
         "input_tokens": input_tokens(figures),
         "cached_input_tokens": figures["cache_read"],

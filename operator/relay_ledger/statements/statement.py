@@ -30,7 +30,7 @@ class Line:
     it carried out. price_version names all versions of prices in it.
 
     period_start and period are those that the use belongs to. tokens are of billed attempts alone, so that they times the prices are the
-    amount. unpriced are requests that nothing is charged for until they have a price.
+    amount. abandoned are those of the requests whose callers left before the answer began. unpriced are requests that nothing is charged for until they have a price.
     """
 
     kind: LineKind
@@ -45,6 +45,7 @@ class Line:
     amount_pico: int
     amount_minor: int = 0
     server: str = ""
+    abandoned: int = 0
 
 
 @dataclass(frozen=True, slots=True)

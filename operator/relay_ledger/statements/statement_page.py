@@ -73,6 +73,8 @@ def _row(line: Line, statement: Statement) -> str:
     else:
         counts = (f"{line.requests:,}", f"{line.input_tokens:,}", f"{line.output_tokens:,}")
     details = [line.price_version] if line.price_version else []
+    if line.abandoned:
+        details.append(f"{line.abandoned:,} of the requests left before the answer")
     if line.unpriced:
         details.append(f"{line.unpriced:,} requests without a price, not charged")
     small = f"<br><small>{escape('; '.join(details))}</small>" if details else ""

@@ -19,6 +19,7 @@ COLUMNS: Final = (
         "tool",
         "price_version",
         "requests",
+        "abandoned_requests",
         "input_tokens",
         "output_tokens",
         "unpriced_requests",
@@ -48,7 +49,7 @@ def csv_table(statement: Statement, *, with_header: bool = True) -> str:
         minor_digits(statement.total_minor, statement.rate.currency),
     )
     rate = price_text(statement.rate.micro)
-    rest = ("total", statement.period.name, *[""] * 7, statement.unpriced)
+    rest = ("total", statement.period.name, *[""] * 8, statement.unpriced)
     table.writerow(
         cells([*_head(statement), *rest, totals[0], statement.rate.currency.code, rate, totals[1]])
     )
@@ -92,7 +93,7 @@ def _line(line: Line) -> list[Any]:
     return [
         *(line.kind, line.period),
         *(("", line.server, line.model) if line.server else (line.model, "", "")),
-        *(line.price_version, line.requests),
+        *(line.price_version, line.requests, line.abandoned),
         *(line.input_tokens, line.output_tokens, line.unpriced),
     ]
 

@@ -51,8 +51,12 @@ def _whole(name: str, *, key: bool = False, default: str | None = None) -> Colum
     )
 
 
+_LATER_FIGURES: Final = frozenset({"tool_calls", "abandoned"})
+"""Of which what was booked before says nothing."""
+
+
 def _figures() -> list[Column[int]]:
-    return [_whole(name, default="0" if name == "tool_calls" else None) for name in FIGURES]
+    return [_whole(name, default="0" if name in _LATER_FIGURES else None) for name in FIGURES]
 
 
 EVENTS: Final = Table(

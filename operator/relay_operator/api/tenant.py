@@ -186,6 +186,7 @@ class Billing(Part):
     credit: Credit | None = None
     on_ledger_away: Literal["Refuse", "Serve"] = "Refuse"
     on_unpriced: Literal["Refuse", "Serve"] | None = None
+    on_abandoned: Literal["Waive", "Charge"] = "Waive"
     session_caps: SessionCaps | None = None
 
 

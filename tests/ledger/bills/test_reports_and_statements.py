@@ -27,6 +27,7 @@ from relay_ledger.money.rounding import CURRENCIES
 from relay_ledger.periods.contracts import Terms
 from relay_ledger.periods.months import Month
 from relay_ledger.settings import Settings
+from relay_ledger.statements import kept_statement
 from relay_ledger.statements.statement import NoRate, NotDue, Rate, Statement
 from relay_ledger.statements.statement_table import csv_table, json_document
 from relay_ledger.store.bills.cost_adjustments import CostAdjustments
@@ -172,6 +173,54 @@ def statements(books: Books) -> StatementStore:
 def only(found: Iterable[Statement]) -> Statement:
     (statement,) = found
     return statement
+
+
+def test_a_statement_counts_the_requests_whose_callers_left_and_that_are_paid_for(
+    books: Books, statements: StatementStore, address: str, shell: Shell, tmp_path: Path
+) -> None:
+    left: dict[str, Any] = {
+        "delivered": False,
+        "outcome": "cancelled",
+        "usage_source": "partial",
+        "tokens": TokenBuckets(input=500),
+        "answered_model": None,
+    }
+    book(
+        books,
+        used("whole", "2026-03-01"),
+        used("waived", "2026-03-01", **left),
+        used("charged", "2026-03-01", abandoned=True, **left),
+        used("also", "2026-03-02", abandoned=True, **left),
+    )
+    (line,) = only(statements.statements("uid-a", MARCH, now=at("2026-03-20"))).lines
+    # 1,000 at 3 and 100 at 12, and twice 500 at 3, USD per million
+    assert (line.requests, line.abandoned, line.input_tokens) == (3, 2, 2000)
+    assert line.amount_pico == 4_200_000_000 + 2 * 1_500_000_000
+    final = only(statements.finalize("uid-a", MARCH, now=at("2026-05-01")))
+    assert final.lines[0].abandoned == 2
+    assert only(statements.statements("uid-a", MARCH, now=at("2026-06-01"))).lines == final.lines
+    _, out, _ = shell.run(address, "statement", "--month", "2026-03", "--tenant", "uid-a")
+    told, total = rows(out)
+    assert (told["requests"], told["abandoned_requests"]) == ("3", "2")
+    assert (total["abandoned_requests"], total["unpriced_requests"]) == ("", "0")
+    directory = ("--directory", str(tmp_path), "--tenant", "uid-a", "--format", "html")
+    shell.run(address, "statement", "--month", "2026-03", *directory)
+    (page,) = tmp_path.glob("uid-a-2026-03*.html")
+    assert "2 of the requests left before the answer" in page.read_text()
+    _, out, _ = shell.run(address, "report", "--month", "2026-03")
+    (row,) = rows(out)
+    assert (row["attempts"], row["delivered"], row["abandoned"]) == ("4", "1", "2")
+
+
+def test_a_statement_that_is_kept_from_before_has_none_of_them(
+    books: Books, statements: StatementStore
+) -> None:
+    book(books, used("one", "2026-03-01"))
+    final = only(statements.finalize("uid-a", MARCH, now=at("2026-05-01")))
+    content = json.loads(kept_statement.written(final))
+    for line in content["lines"]:
+        del line["abandoned"]
+    assert kept_statement.read(json.dumps(content)) == final
 
 
 def test_a_statement_goes_from_draft_over_grace_to_final(

@@ -103,6 +103,8 @@ def test_no_package_directly_holds_too_many_modules() -> None:
             path.stem not in {"__init__", "__main__"} for path in room.glob("*.py")
         )
         for room in rooms()
+        # steps of the tables follow one another, and none ever goes
+        if room.name != "versions"
     }
     assert len(sizes) > 20
     assert {name: size for name, size in sizes.items() if size > MAX_MODULES} == {}

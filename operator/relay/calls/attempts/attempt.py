@@ -32,6 +32,8 @@ from relay.routing.routes import Target
 _BROKEN: Final = ("truncated", "invalid")
 _UNENDED: Final = ("truncated", "timeout")
 """Faults of an answer that only lacks its end."""
+_LEFT_ALONE: Final = ("ok", "cancelled")
+"""Outcomes of an attempt that its provider has not failed."""
 _OUTPUT_BOUNDS: Final = frozenset({b"max_tokens", b"max_completion_tokens", b"max_output_tokens"})
 """Fields of a call that limit the length of its answer, unless a Provider has them dropped."""
 
@@ -89,6 +91,7 @@ class Attempt(ResponseReceiver, Recorded):
         "_delivered",
         "_estimates",
         "_is_opening_due",
+        "_is_paid_for",
         "_opening",
         "_overhead_seconds",
         "_paused_at",
@@ -164,6 +167,8 @@ class Attempt(ResponseReceiver, Recorded):
         self._report = b""
         self._seconds = 0.0
         self._delivered = False
+        # though its caller has left
+        self._is_paid_for = False
         self._counted = self._estimates = False
         self._used: Tokens | None = None
         self._counted_slow: tuple[str, ...] = ()
@@ -221,6 +226,10 @@ class Attempt(ResponseReceiver, Recorded):
         elif self._pool is not None:
             self._pool.cancel(self)
         self._settle(time.monotonic())
+
+    def abandoned(self) -> None:
+        """Notes that the caller has left, and that the tenant pays for the attempt unless the provider fails it."""
+        self._is_paid_for = True
 
     @property
     def lacks_only_usage(self) -> bool:
@@ -616,7 +625,7 @@ class Attempt(ResponseReceiver, Recorded):
         if not self._opening or self._report:
             return
         answer = self.answer
-        if answer is None or not answer.report or self.outcome != "ok":
+        if answer is None or not answer.report or self.outcome != "ok" or self.is_abandoned:
             opening, self._opening = self._opening, b""
             self._closing = self._closing_at(now)
             self.call.tenant.recorder.closed(self.subject, opening, self._closing)
@@ -683,6 +692,7 @@ class Attempt(ResponseReceiver, Recorded):
             outcome=outcome,
             status=self.status if 100 <= self.status <= 599 else 0,
             delivered=self._delivered,
+            abandoned=self.is_abandoned and source != "none",
             source=source,
             usage=usage,
             doubt=doubt,
@@ -693,9 +703,20 @@ class Attempt(ResponseReceiver, Recorded):
         )
 
     @property
-    def is_delivered(self) -> bool:
-        """True if the caller got this attempt's answer, or its beginning."""
-        return self._delivered
+    def is_billed(self) -> bool:
+        """True if the tenant pays for it: the caller got its answer, or the beginning, or has left before and is to pay all the same."""
+        return self._delivered or self.is_abandoned
+
+    @property
+    def is_abandoned(self) -> bool:
+        """True if the tenant pays for an attempt whose caller left before the answer began; not if the provider refused or failed it."""
+        return (
+            self._is_paid_for
+            and not self._delivered
+            and self.sent_at > 0
+            and self.status < 300
+            and self.outcome in _LEFT_ALONE
+        )
 
     def told(self) -> Told | None:
         """Returns what the ledger is told of what was used, None where it is told nothing."""

@@ -50,9 +50,9 @@ class CallMoney:
         event: UsageEvent,
         told: Told | None,
         *,
-        is_delivered: bool,
+        is_billed: bool,
     ) -> None:
-        """Notes what an attempt used; the tenant pays for the one whose answer its caller got, which is the last, or for none.
+        """Notes what an attempt used; the tenant pays for the one whose answer its caller got, or did not wait for where it pays for that, which is the last, or for none.
 
         told is what the ledger is told of it, None where it is told nothing. Of what it knows no use it charges nothing.
         """
@@ -61,7 +61,7 @@ class CallMoney:
         if tokens is None:
             return
         self._tokens += tokens.input + tokens.output
-        if is_delivered and (told is None or told[0] is not None):
+        if is_billed and (told is None or told[0] is not None):
             # as the ledger prices it: by the moment of this attempt's dispatch, which a queue or another attempt came before
             sent_at = time.time_ns() // 1000 - int(event.latency_seconds * 1_000_000)
             self._cost = _cost(self._spender.card, call, target, sent_at, tokens, told)

@@ -116,8 +116,11 @@ def _facts(overview: UsageOverview, whose: str, total: Figures, period: str) -> 
         ("Charged to tenants", f"{usd_text(charge)} USD"),
         ("Margin", f"{usd_text(charge - cost)} USD"),
     ]
+    if total["abandoned"]:
+        left = f"{total['abandoned']:,} attempts that their callers left before the answer"
+        pairs.insert(4, ("Charged all the same", left))
     if total["tool_calls"]:
-        pairs.insert(5, ("Calls of tools", f"{total['tool_calls']:,}"))
+        pairs.insert(-3, ("Calls of tools", f"{total['tool_calls']:,}"))
     if overview.adjustment_pico:
         pairs.append(("Invoices differ by", f"{usd_text(overview.adjustment_pico)} USD"))
     return facts(pairs)

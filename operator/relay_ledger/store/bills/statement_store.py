@@ -276,7 +276,14 @@ def _usage(connection: Connection, tenant_uid: str, period: Period) -> _Usage:
     )
 
 
-_TOTALS: Final = ("requests", "input_tokens", "output_tokens", "unpriced", "amount_pico")
+_TOTALS: Final = (
+    "requests",
+    "abandoned",
+    "input_tokens",
+    "output_tokens",
+    "unpriced",
+    "amount_pico",
+)
 
 
 def _billed(connection: Connection, tenant_uid: str, period: Period) -> Iterator[Any]:
@@ -285,7 +292,8 @@ def _billed(connection: Connection, tenant_uid: str, period: Period) -> Iterator
     server = case((POSTINGS.c.side == TOOL_SIDE, POSTINGS.c.provider), else_="").label("server")
     keys = (server, POSTINGS.c.model, POSTINGS.c.charge_version)
     summed = (
-        POSTINGS.c.delivered + POSTINGS.c.tool_calls,
+        POSTINGS.c.delivered + POSTINGS.c.abandoned + POSTINGS.c.tool_calls,
+        POSTINGS.c.abandoned,
         _sum(INPUT_BUCKETS),
         _sum(OUTPUT_BUCKETS),
         POSTINGS.c.charge_unpriced,
@@ -294,6 +302,7 @@ def _billed(connection: Connection, tenant_uid: str, period: Period) -> Iterator
     totals = [func.sum(one).label(name) for name, one in zip(_TOTALS, summed, strict=True)]
     is_billed = or_(
         POSTINGS.c.delivered != 0,
+        POSTINGS.c.abandoned != 0,
         POSTINGS.c.tool_calls != 0,
         POSTINGS.c.charge_pico != 0,
         POSTINGS.c.kind == "repricing",

@@ -39,12 +39,14 @@ def spending(
         limits.append("credit")
     caps = billing.session_caps
     refuses = refuses_unpriced(billing)
-    if not limits and caps is None and not refuses:
+    charges = billing.on_abandoned == "Charge"
+    if not limits and caps is None and not refuses and not charges:
         return None
     return Spending(
         limits=tuple(limits),
         on_ledger_away=billing.on_ledger_away,
         on_unpriced=_told_of_unpriced(refuses=refuses, has_limits=bool(limits)),
+        on_abandoned="Charge" if charges else None,
         rates=rates if reckons(billing) else (),
         # a session's cap counts no tools
         tool_rates=tool_rates if limits or billing.on_unpriced == "Refuse" else (),
@@ -86,7 +88,7 @@ def for_earlier_relays(found: Spending | None) -> Spending | None:
         # with some of its rates a model's calls would be reckoned at wrong prices
         if len(kept) + len(rates) <= _EARLIER_RATES and all(map(_is_known_earlier, rates)):
             kept += rates
-    changed = {"rates": tuple(kept), "on_unpriced": None}
+    changed = {"rates": tuple(kept), "on_unpriced": None, "on_abandoned": None}
     is_other = any(getattr(found, name) != value for name, value in changed.items())
     return found.model_copy(update=changed) if is_other else found
 

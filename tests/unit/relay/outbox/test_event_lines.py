@@ -61,6 +61,7 @@ def _openings() -> st.SearchStrategy[bytes]:
     )
 
 
+_BILLED = ({"delivered": True}, {"delivered": False}, {"delivered": False, "abandoned": True})
 _expected = st.builds(BilledUsage, input=st.integers(0, 10**7), output=st.integers(0, 10**7))
 
 
@@ -86,7 +87,7 @@ def _closings(draw: st.DrawFn) -> Any:
         elapsed=draw(st.integers(0, 10**11)),
         outcome=draw(st.sampled_from(OUTCOMES)),
         status=draw(st.just(0) | st.integers(100, 599)),
-        delivered=draw(st.booleans()),
+        **draw(st.sampled_from(_BILLED)),
         source=source,
         usage=usage if source in COUNTED else None,
         expected=draw(st.none() | _expected) if source == "unknown" else None,
@@ -164,7 +165,7 @@ def test_what_was_closed_is_a_record_of_the_contract(
         ended.doubt,
     )
     assert record.closed_at - record.dispatched_at == ended.elapsed
-    assert record.delivered is ended.delivered
+    assert (record.delivered, record.abandoned) == (ended.delivered, ended.abandoned)
     usage, expected = ended.usage, ended.expected
     if expected is not None and (expected.input or expected.output):
         reserved = TokenBuckets(input=expected.input, output=expected.output)

@@ -152,13 +152,16 @@ def records(draw: st.DrawFn) -> AttemptOpened | AttemptClosed:
     if draw(st.booleans()):
         return AttemptOpened(phase="opened", **fields, reserved_tokens=draw(reserved))
     source = draw(st.sampled_from(get_args(UsageSource)))
+    billed = st.sampled_from(["delivered", "abandoned", ""])
+    by = draw(billed) if fields["side"] in SERVED else ""
     return AttemptClosed(
         phase="closed",
         **fields,
         closed_at=draw(st.integers(fields["dispatched_at"], MAX_MICROSECONDS)),
         outcome=draw(st.sampled_from(["ok", "failed", "timeout", "cancelled"])),
         status=draw(st.none() | st.integers(100, 599)),
-        delivered=fields["side"] in SERVED and draw(st.booleans()),
+        delivered=by == "delivered",
+        abandoned=by == "abandoned",
         usage_source=source,
         tokens=TokenBuckets(**draw(BUCKET_COUNTS)) if source in COUNTED else None,
         reserved_tokens=draw(reserved) if source == "unknown" else None,

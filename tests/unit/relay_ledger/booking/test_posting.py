@@ -71,6 +71,15 @@ def test_an_attempt_whose_answer_nobody_got_costs_the_platform_alone(side: str) 
     assert (posting.cost, posting.charge) == (PRICED, FREE)
 
 
+def test_an_attempt_that_its_caller_left_earns_where_its_tenant_pays_for_that() -> None:
+    left: dict[str, Any] = {"delivered": False, "outcome": "cancelled", "usage_source": "partial"}
+    posting = booked(**left, abandoned=True)
+    assert (posting.cost, posting.charge) == (PRICED, CHARGED)
+    assert (posting.figures["delivered"], posting.figures["abandoned"]) == (0, 1)
+    waived = booked(**left)
+    assert (waived.cost, waived.charge, waived.figures["abandoned"]) == (PRICED, FREE, 0)
+
+
 def test_the_model_that_answered_has_the_price() -> None:
     assert booked(answered_model="claude").cost.pico == 1000 * 3_000_000 + 100 * 15_000_000
     assert booked(answered_model=None).cost == PRICED

@@ -132,6 +132,25 @@ def test_calls_without_a_price_are_refused_or_served_as_the_spec_says(
     assert "onUnpriced" not in earlier.model_dump(by_alias=True)
 
 
+@pytest.mark.parametrize("bound", [{}, BUDGET, CAP])
+def test_who_pays_for_callers_that_leave_is_told_where_it_is_the_tenant(
+    bound: dict[str, Any],
+) -> None:
+    billing = {"priceList": "retail", **bound}
+    before = spending(tenant_with_billing(**billing).spec.billing, charge_rates(LIST, 0)[0])
+    for said, told in (("Waive", None), ("Charge", "Charge")):
+        spec = tenant_with_billing(**billing, onAbandoned=said).spec.billing
+        found = spending(spec, charge_rates(LIST, 0)[0])
+        if told is None:
+            assert found == before
+            continue
+        assert found is not None
+        assert found.on_abandoned == told
+        earlier = for_earlier_relays(found)
+        assert earlier is not None
+        assert "onAbandoned" not in earlier.model_dump(by_alias=True)
+
+
 def test_nothing_is_refused_where_nothing_is_said_and_nothing_bounded() -> None:
     billing = {"priceList": "retail", "onUnpriced": "Serve"}
     assert spending(tenant_with_billing(**billing).spec.billing, charge_rates(LIST, 0)[0]) is None

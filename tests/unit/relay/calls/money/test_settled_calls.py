@@ -20,15 +20,18 @@ from tests.unit.relay.memory import (
     chunk,
     event,
     reply,
+    status,
 )
 
 from relay.budgets.purse import Slice
+from relay.http.downstream import ClientConnection
 from relay.http.upstream import UpstreamConnection
 from relay.outbox.outbox_reader import OutboxReader
 from relay_contract.billing.attempt_event import AttemptClosed
 from relay_contract.billing.event_line import read_event
+from relay_contract.billing.token_buckets import TokenBuckets
 from relay_contract.document import Route
-from relay_contract.spending import Rate, Spending
+from relay_contract.spending import OnAbandoned, Rate, Spending
 from relay_ledger.booking.posting import posting_of
 from relay_ledger.booking.price_book import Assignment, PriceBook
 from relay_ledger.periods.zones import utc_text
@@ -67,8 +70,13 @@ WITHOUT_USAGE = {**COMPLETION, "usage": None}
 IN_DOUBT = {**COMPLETION, "usage": {**COMPLETION["usage"], "total_tokens": 5}}
 ERROR: dict[str, Any] = {"error": {"message": "no", "type": "server_error"}}
 WHOLE = STREAM_HEAD + chunk(CONTENT + USAGE + DONE) + b"0\r\n\r\n"
+ABANDONED = {
+    "a caller that leaves before the answer",
+    "a caller that leaves while the answer comes",
+}
+"""Ends of calls of which nothing has left for the caller, and that no provider has refused or failed."""
 Play = tuple[bytes, bytes, str]
-"""What is asked, what the provider says, and who leaves then: nobody, the caller, the provider, or the provider falls silent."""
+"""What is asked, what the provider says, and who leaves then: nobody, the caller, the provider, or the relay ends the caller's connection, or the provider falls silent."""
 ENDS: dict[str, Play] = {
     "whole": (UNARY, reply(), ""),
     "whole without usage": (UNARY, reply(WITHOUT_USAGE), ""),
@@ -88,6 +96,18 @@ ENDS: dict[str, Play] = {
     ),
     "a caller that leaves before the answer": (UNARY, b"", "caller"),
     "a caller that leaves after the head": (STREAMED, STREAM_HEAD, "caller"),
+    "a caller that leaves while the answer comes": (UNARY, reply()[:-20], "caller"),
+    "a caller that leaves while a refusal comes": (
+        UNARY,
+        reply(ERROR, status="400 Bad Request")[:-5],
+        "caller",
+    ),
+    "a caller that leaves while a failure comes": (
+        UNARY,
+        reply(ERROR, status="500 Internal Server Error")[:-5],
+        "caller",
+    ),
+    "a caller whose connection the relay ends": (UNARY, b"", "relay"),
     "a caller that leaves after the role": (STREAMED, STREAM_HEAD + chunk(ROLE), "caller"),
     "a caller that leaves a stream": (STREAMED, STREAM_HEAD + chunk(CONTENT), "caller"),
     "a caller that leaves after the usage": (
@@ -128,13 +148,71 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
+@pytest.mark.parametrize("on_abandoned", [None, "Waive", "Charge"])
 @pytest.mark.parametrize("name", ENDS)
 async def test_a_call_is_settled_with_what_the_ledger_charges_for_it(
-    relay_with: Callable[..., MemoryRelay], tmp_path: Path, name: str
+    relay_with: Callable[..., MemoryRelay],
+    tmp_path: Path,
+    name: str,
+    on_abandoned: OnAbandoned | None,
 ) -> None:
-    relay, part = bounded(relay_with, tmp_path, SPENDING)
+    spending = SPENDING.model_copy(update={"on_abandoned": on_abandoned})
+    relay, part = bounded(relay_with, tmp_path, spending)
     await play(relay, *ENDS[name])
     assert (part.spent, part.held) == (charged_for(tmp_path, PRICES), 0)
+    (record,) = closed_in(tmp_path)
+    assert record.abandoned == (on_abandoned == "Charge" and name in ABANDONED)
+    if record.abandoned:
+        # the input in full, at the least
+        assert part.spent >= 2_000_000 * (record.tokens or TokenBuckets()).input > 0
+        assert record.usage_source in ("partial", "provider")
+
+
+async def test_of_a_call_that_was_tried_again_only_the_last_attempt_is_paid_for(
+    relay_with: Callable[..., MemoryRelay], tmp_path: Path
+) -> None:
+    relay, part = bounded(
+        relay_with,
+        tmp_path,
+        SPENDING.model_copy(update={"on_abandoned": "Charge"}),
+        routes=(Route(name="chat", stable=STABLE, fallback=(BACKUP,)),),
+    )
+    client, provider = relay.client(), relay.provider()
+    client.send(UNARY)
+    backup = relay.provider("backup")
+    provider.send(reply(ERROR, status="429 Too Many Requests"))
+    assert backup.transport.sent
+    client.hang_up()
+    await asyncio.sleep(0)
+    assert part.spent == charged_for(tmp_path, PRICES) > 0
+    assert [one.abandoned for one in closed_in(tmp_path)] == [False, True]
+
+
+@pytest.mark.parametrize(("on_abandoned", "is_stopped"), [("Waive", False), ("Charge", True)])
+async def test_a_hard_budget_stops_a_caller_that_always_leaves_where_it_pays_for_that(
+    relay_with: Callable[..., MemoryRelay],
+    tmp_path: Path,
+    on_abandoned: OnAbandoned,
+    is_stopped: bool,
+) -> None:
+    spending = SPENDING.model_copy(update={"on_abandoned": on_abandoned})
+    relay, part = bounded(relay_with, tmp_path, spending)
+    asked = call({"model": "gpt-4.1", "max_tokens": 1, "messages": [{"content": "x" * 4000}]})
+    # of ten such calls
+    part.allowance = 10 * 1000 * 2_000_000
+    served = 0
+    for _ in range(30):
+        client, provider = relay.client(), relay.provider()
+        refusal = client.send(asked)
+        served += bool(provider.transport.sent)
+        if refusal:
+            assert status(refusal) == 429
+            provider.hang_up()
+        client.hang_up()
+        await asyncio.sleep(0)
+    assert (served < 30) is is_stopped
+    assert part.spent == charged_for(tmp_path, PRICES) <= part.allowance
+    assert (part.spent > 0) is is_stopped
 
 
 async def test_a_price_that_changes_in_mid_stream_is_that_of_the_dispatch(
@@ -207,6 +285,10 @@ async def play(relay: MemoryRelay, asked: bytes, answered: bytes, ends: str) -> 
         provider.send(answered)
     if ends == "caller":
         client.hang_up()
+    elif ends == "relay":
+        assert isinstance(client.protocol, ClientConnection)
+        client.protocol.abort()
+        client.hang_up()
     elif ends == "provider":
         provider.hang_up()
     elif ends == "silence":
@@ -217,14 +299,16 @@ async def play(relay: MemoryRelay, asked: bytes, answered: bytes, ends: str) -> 
 
 def charged_for(directory: Path, prices: PriceBook) -> int:
     """Returns what the ledger charges for all that is recorded, in pico-USD."""
+    return sum(posting_of(one, prices).charge.pico for one in closed_in(directory))
+
+
+def closed_in(directory: Path) -> list[AttemptClosed]:
+    """Returns all that is recorded; every attempt has ended."""
     reader = OutboxReader(directory / "outbox", "uid-1")
-    lines = [parcel.line for parcel in reader.read(0.0, most=10)]
+    lines = [parcel.line for parcel in reader.read(0.0, most=10**4)]
     reader.close()
     records = [read_event(line) for line in lines]
-    assert all(isinstance(one, AttemptClosed) for one in records), [
-        json.loads(one) for one in lines
-    ]
-    assert records
-    return sum(
-        posting_of(one, prices).charge.pico for one in records if isinstance(one, AttemptClosed)
-    )
+    ended = [one for one in records if isinstance(one, AttemptClosed)]
+    assert len(ended) == len(records), [json.loads(one) for one in lines]
+    assert ended
+    return ended
