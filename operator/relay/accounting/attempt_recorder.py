@@ -7,6 +7,7 @@ from relay.accounting.logs import WorkerLog
 from relay.accounting.metrics import WorkerMetrics
 from relay.accounting.slo_counters import SideCounters, SideName, SloCounters
 from relay.accounting.token_estimates import TokenEstimator
+from relay.accounting.token_rates import ModelRates
 from relay.accounting.usage_event import FAILURES, Subject, UsageEvent
 from relay.dialect.endpoints import Endpoint
 from relay.dialect.reported_usage import Tokens
@@ -18,6 +19,8 @@ from relay.routing.snapshot import RoutePlan
 
 REMEMBERED_SUBJECTS: Final = 4096
 """A target that routing does not remember comes once and never again, so the memory needs a bound."""
+REMEMBERED_RATES: Final = 1024
+"""Outlive a document, since a model that it still names is the same; those of models that none names any more have to go some day."""
 
 
 class AttemptRecorder:
@@ -27,6 +30,7 @@ class AttemptRecorder:
     __slots__ = (
         "_log",
         "_metrics",
+        "_rates",
         "_records",
         "_subjects",
         "_tenant",
@@ -52,6 +56,7 @@ class AttemptRecorder:
         self._records = records
         self.keeps_records = records is not None
         self._subjects: dict[tuple[Target, Endpoint, str, str], Subject] = {}
+        self._rates: dict[tuple[str, str, Endpoint], ModelRates] = {}
         self.estimator = TokenEstimator()
         self.slo = SloCounters(tenant_uid)
 
@@ -115,8 +120,21 @@ class AttemptRecorder:
             objectives=plan.objectives,
             series=self._metrics.attempts(plan.name, side, target.provider, model_label),
             slo=self.slo.side(plan.name, side, fingerprint),
+            # of a model that no document names the caller chooses the name
+            rates=self._rates_of(
+                target.provider, target.model if model == model_label else model_label, endpoint
+            ),
             manifest_revision=manifest_revision,
         )
+
+    def _rates_of(self, provider: str, upstream_model: str, endpoint: Endpoint) -> ModelRates:
+        name = (provider, upstream_model, endpoint)
+        rates = self._rates.get(name)
+        if rates is None:
+            if len(self._rates) >= REMEMBERED_RATES:
+                self._rates = {}
+            rates = self._rates[name] = ModelRates()
+        return rates
 
     def opened(
         self,

@@ -65,16 +65,6 @@ class CallEstimate:
         return min(tokens, most)
 
 
-def streamed_tokens(*, pieces: int, text_bytes: int) -> int:
-    """Estimates the tokens of a stream by its pieces: providers send a token with each, some send several.
-
-    One more than there are tokens only names the role.
-    """
-    if pieces < 2:
-        return pieces
-    return (pieces - 1) * max(1, text_bytes // pieces // BYTES_PER_TOKEN)
-
-
 class _ModelHistory:
     """What calls of one model used; outputs are of one choice."""
 

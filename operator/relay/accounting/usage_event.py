@@ -6,6 +6,7 @@ from typing import Final, Literal
 from relay.accounting.metrics import AttemptSeries
 from relay.accounting.slo_counters import SideCounters
 from relay.accounting.token_estimates import CallEstimate
+from relay.accounting.token_rates import ModelRates
 from relay.dialect.endpoints import Endpoint
 from relay.dialect.reported_usage import Tokens
 from relay.outbox.attempt_names import AttemptNames
@@ -49,6 +50,7 @@ class Subject:
         "names",
         "objectives",
         "provider",
+        "rates",
         "record_names",
         "route",
         "series",
@@ -77,6 +79,7 @@ class Subject:
         objectives: Mapping[str, float],
         series: AttemptSeries,
         slo: SideCounters,
+        rates: ModelRates,
         manifest_revision: str = "",
     ) -> None:
         self.tenant = tenant
@@ -96,6 +99,7 @@ class Subject:
         self.signals = tuple(objectives.items())
         self.series = series
         self.slo = slo
+        self.rates = rates
         self.names: str | None = None
         self.record_names: AttemptNames | None = None
 

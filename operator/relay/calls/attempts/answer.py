@@ -2,7 +2,6 @@
 
 from typing import Any, Final
 
-from relay.accounting.token_estimates import BYTES_PER_TOKEN, streamed_tokens
 from relay.accounting.usage_event import Outcome
 from relay.calls.attempts.attempt_outcome import judge_error, judge_status, judge_stream
 from relay.calls.attempts.call import Call
@@ -366,14 +365,13 @@ class Answer:
             return word_at(self._whole, self._tier_start, self._tier_end)
         return None if self.unary is None else service_tier_in(self.unary.tail)
 
-    def estimated_tokens(self, received_bytes: int) -> int:
-        """Estimates the tokens of an answer, as far as it came, whose usage is not known."""
+    def passed(self, received_bytes: int) -> tuple[int, int]:
+        """Returns the pieces of text that have come, 0 of what is no stream, and about how many bytes of text."""
         stream = self.stream
         if stream is not None:
-            return streamed_tokens(pieces=stream.pieces, text_bytes=stream.text_bytes())
+            return stream.text_pieces(), stream.text_bytes()
         document = self.document()
-        text_bytes = received_bytes if document is None else generated_bytes(document)
-        return text_bytes // BYTES_PER_TOKEN
+        return 0, received_bytes if document is None else generated_bytes(document)
 
     @property
     def stored_as(self) -> str | None:

@@ -4,6 +4,7 @@ import time
 from abc import ABC, abstractmethod
 from typing import Any, Final
 
+from relay.accounting.token_rates import LEAST_OUTPUT_TOKENS, LearntCall
 from relay.accounting.usage_event import Outcome, UsageEvent
 from relay.admission.token_buckets import Hold
 from relay.calls.attempts.answer import Answer
@@ -566,6 +567,8 @@ class Attempt(ResponseReceiver, Recorded):
         call, outcome = self.call, self.outcome
         assert outcome is not None
         charged = self._charged(tokens) if tokens is not None else 0
+        if tokens is not None and answer is not None:
+            self._teach(answer, tokens)
         if self.hold is not None:
             self.hold.settle(charged, now=now)
         started_at = self.started_at
@@ -747,8 +750,29 @@ class Attempt(ResponseReceiver, Recorded):
         return tokens
 
     def _estimated(self) -> Tokens:
-        answer, estimate = self.answer, self.call.estimate
-        output = 0 if answer is None else answer.estimated_tokens(self.received_bytes)
+        answer, call, rates = self.answer, self.call, self.subject.rates
+        output = 0
+        if answer is not None:
+            pieces, text_bytes = answer.passed(self.received_bytes)
+            output = rates.output_tokens(call.key_name, pieces=pieces, text_bytes=text_bytes)
         if _OUTPUT_BOUNDS.isdisjoint(self.target.dropped_parameters):
-            output = estimate.bounded_output(output)
-        return Tokens(estimate.input_tokens, output)
+            output = call.estimate.bounded_output(output)
+        return Tokens(rates.input_tokens(call.key_name, call.estimate), output)
+
+    def _teach(self, answer: Answer, tokens: Tokens) -> None:
+        """Lets what the provider has counted teach what later attempts are estimated by."""
+        if self._estimates or self.outcome != "ok" or not self.subject.rates.count_call():
+            return
+        call = self.call
+        pieces = text_bytes = 0
+        if tokens.output >= LEAST_OUTPUT_TOKENS:
+            pieces, text_bytes = answer.passed(self.received_bytes)
+        self.subject.rates.learn(
+            LearntCall(
+                call.key_name,
+                tokens,
+                call_bytes=0 if call.estimate.attachments else call.estimate.text_bytes,
+                pieces=pieces,
+                text_bytes=text_bytes,
+            )
+        )

@@ -58,6 +58,7 @@ class SseScan:
 
     __slots__ = (
         "_finished",
+        "_frame_bytes",
         "_hide_usage",
         "_huge",
         "_last",
@@ -97,7 +98,7 @@ class SseScan:
         self._huge: HugeEvent | None = None
         self._last = b""
         self._piece = _PIECES.get(endpoint, b'"delta"')
-        self._piece_bytes = self.pieces = self.searches = 0
+        self._piece_bytes = self._frame_bytes = self.pieces = self.searches = 0
         self._sample = b""
         self.between_events = True
         self.usage: dict[str, Any] | None = None
@@ -193,21 +194,21 @@ class SseScan:
             self.pieces += pieces
             self._piece_bytes += size
 
+    def text_pieces(self) -> int:
+        """Returns how many pieces of text have passed, without the one that only names a role."""
+        return self.pieces if self._sample or self.pieces < 2 else self.pieces - 1
+
     def text_bytes(self) -> int:
         """Estimates the bytes of text that have passed: the events' without what stands around the text in the first of them."""
-        payload = _payload(self._sample)
-        if payload is None:
-            return 0
-        frame = len(self._sample) - generated_bytes(payload)
-        return max(0, self._piece_bytes - self.pieces * frame)
+        return max(0, self._piece_bytes - self.pieces * self._frame_bytes)
 
     def _read(self, events: bytes) -> bytes:
         self.started = True
         self._last = events
-        self._count_pieces(events)
         if b"[DONE]" in events and _DONE.search(events):
             self.ended = True
-        if not self.generated:
+        has_sample = self._sample != b""
+        if not has_sample:
             self._look_for_content(events)
         if b"error" in events and _ERROR.search(events):
             self._look_for_error(events)
@@ -216,17 +217,30 @@ class SseScan:
         if b'"response.' in events:
             self._look_for_response(events)
         if b'"usage"' in events and _USAGE.search(events):
-            return self._take_usage(events)
+            events = self._take_usage(events)
+        if has_sample:
+            self._count_pieces(events)
         return events
 
     def _look_for_content(self, events: bytes) -> None:
+        """Looks for the first piece of text, from which on pieces are counted: those before it only name a role."""
         for event in _split(events):
-            payload = _payload(event)
-            if payload is not None and generates(payload):
+            is_piece = self._piece in event
+            self.pieces += is_piece
+            if self._sample:
+                self._piece_bytes += len(event) if is_piece else 0
+                continue
+            payload = _payload(event) if is_piece or not self.generated else None
+            if payload is None or not generates(payload):
+                continue
+            if not self.generated:
                 self.generated = True
                 self._take_labels(payload)
+            if is_piece:
                 self._sample = event
-                return
+                self._frame_bytes = len(event) - generated_bytes(payload)
+                self.pieces = 1
+                self._piece_bytes = len(event)
 
     def _look_for_error(self, events: bytes) -> None:
         for event in _split(events):

@@ -7,6 +7,7 @@ import pytest
 from relay.accounting.metrics import WorkerMetrics
 from relay.accounting.slo_counters import SloCounters
 from relay.accounting.token_estimates import TokenEstimator
+from relay.accounting.token_rates import ModelRates
 from relay.accounting.usage_event import Subject, UsageEvent
 from relay.accounting.usage_log_line import event_id, usage_line
 from relay.dialect.endpoints import Endpoint
@@ -33,6 +34,7 @@ def test_a_usage_line_is_the_event_as_json(tokens: Tokens | None, revision: str)
         objectives={},
         series=metrics.attempts("chat", "stable", "legacy", "other"),
         slo=SloCounters("uid-1").side("chat", "stable", "a" * 12),
+        rates=ModelRates(),
         manifest_revision=revision,
     )
     event = UsageEvent(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.relay.memory import CONTENT, DONE, USAGE, event
 
-from relay.accounting.token_estimates import streamed_tokens
+from relay.accounting.token_rates import ModelRates
 from relay.dialect.answers.event_stream import MAX_HELD_BYTES, SseScan
 from relay.dialect.endpoints import Endpoint
 
@@ -278,7 +278,9 @@ def estimated(endpoint: Endpoint, events: bytes, *, read: int = 100_000) -> int:
     scan = SseScan(hide_usage=False, endpoint=endpoint)
     for start in range(0, len(events), read):
         scan.feed(events[start : start + read])
-    return streamed_tokens(pieces=scan.pieces, text_bytes=scan.text_bytes())
+    return ModelRates().output_tokens(
+        "key", pieces=scan.text_pieces(), text_bytes=scan.text_bytes()
+    )
 
 
 ROLE = chat_piece(role="assistant", content="")
