@@ -21,7 +21,7 @@ from tests.ledger.bills.usage_report_api import (
 from tests.ledger.conftest import Books
 from tests.ledger.ledger_process import LedgerProcess
 from tests.ledger.shell import Shell
-from tests.unit.relay_contract.billing.records import closed
+from tests.unit.relay_contract.billing.records import closed, opened
 
 from relay_contract.billing.attempt_event import AttemptClosed
 from relay_contract.billing.reconciliation_summary import Summary
@@ -549,6 +549,47 @@ def test_what_an_invoice_differs_by_is_booked_when_asked_as_a_cost_of_the_provid
     assert json.loads(shell.run(address, *of_tenant)[1])["cost_adjustments"] == []
     with pytest.raises(DatabaseError), reconciler.books.engine.begin() as connection:
         connection.execute(COST_ADJUSTMENTS.update().values(amount_pico=0))
+
+
+BILLED = 100_000
+"""Tokens of output that the invoice has of a stream that broke off, 0.8 USD."""
+
+
+def adjusted_by(reconciler: Reconciler) -> list[int]:
+    """Compares the month with an invoice that has the broken stream, adjusts, and returns what the month is adjusted by, in pico-USD."""
+    usage = openai_page([reported(output=OUTPUT + BILLED)])
+    reconciler.run(usage, openai_page(openai_month(FIRST, 2.85 + 0.8)), options=("--adjust",))
+    return [one.amount_pico for one in CostAdjustments(reconciler.books.engine).between(0, 2**62)]
+
+
+@pytest.mark.parametrize("source", ["partial", "estimated"])
+@pytest.mark.parametrize("estimated", [4 * BILLED, BILLED // 2])
+def test_an_estimate_is_taken_back_once_when_the_invoice_tells_what_was_used(
+    reconciler: Reconciler, estimated: int, source: str
+) -> None:
+    tokens = TokenBuckets(output=estimated)
+    reconciler.book([agreed(), used("broken", tokens, usage_source=source, stream=True)])
+    for _ in range(3):
+        # 8 USD per million
+        assert adjusted_by(reconciler) == [(BILLED - estimated) * 8_000_000]
+    with reading(reconciler.books.engine) as connection:
+        assert len(connection.execute(select(COST_ADJUSTMENTS.c.amount_pico)).all()) == 1
+
+
+def test_a_count_that_is_heard_of_after_the_invoice_takes_its_place_in_the_adjustment(
+    reconciler: Reconciler,
+) -> None:
+    """A relay was killed with the stream under way, and its records are delivered weeks later."""
+    at = micros(FIRST) + HOUR
+    began = opened(attempt_id="late", dispatched_at=at)
+    ledger, prices = reconciler.books.ledger, reconciler.books.prices
+    reconciler.book([agreed()])
+    ledger.book("uid-a", [began], prices, now=1)
+    assert ledger.sweep(sent_before=at + 1, now=at + 1) == 1
+    assert adjusted_by(reconciler) == [BILLED * 8_000_000]
+    reconciler.book([used("late", TokenBuckets(output=BILLED), stream=True)])
+    for _ in range(2):
+        assert adjusted_by(reconciler) == [0]
 
 
 @pytest.mark.parametrize(
