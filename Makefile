@@ -61,7 +61,7 @@ demo: ## Show a canary promoted, one rolled back and one kept, on a real Kuberne
 demo-down: setup ## Remove the demonstration's cluster and its files
 	@$(PYTHON) -m tests.demo --down
 
-bench: setup ## Side-by-side benchmarks; ONLY=relay, isolation, slo, healthy, rollback, leadership, tenants, fleet, ledger or tools for one
+bench: setup ## Side-by-side benchmarks; ONLY=relay, isolation, slo, healthy, rollback, leadership, tenants, fleet, ledger, estimates or tools for one
 	$(PYTHON) -m bench $(ONLY)
 
 image: setup ## Build the images (no Docker needed) into the cache
@@ -75,6 +75,7 @@ lock: setup ## Resolve the lock files anew from pyproject.toml
 	$(VENV)/bin/uv pip compile pyproject.toml --group dev --extra ledger --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o requirements-dev.lock
 	$(VENV)/bin/uv pip compile pyproject.toml --extra ledger -c requirements-dev.lock --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o requirements.lock
 	echo checkov==3.3.30 | $(VENV)/bin/uv pip compile - --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o tests/chart/linters/checkov.lock
+	echo bpe-openai==0.1.4 | $(VENV)/bin/uv pip compile - --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o bench/estimates/tokenizer.lock
 	printf "mcp==2.3.0\nmcp-server-time==2026.10.19\n" | $(VENV)/bin/uv pip compile - --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o tests/blackbox/mcp_python/mcp.lock
 	for packages in node mcp_node; do npm install --prefix tests/blackbox/$$packages --package-lock-only --ignore-scripts --no-audit --omit-lockfile-registry-resolved; done
 

@@ -29,7 +29,7 @@ def _debian(commands: dict[str, str]) -> None:
 
 def _rivals() -> Path:
     lock = places.REPOSITORY / "bench" / "requirements.lock"
-    return _site("rivals", lock, _digest(lock))
+    return site("rivals", lock)
 
 
 def _relay() -> Path:
@@ -41,7 +41,7 @@ def _relay() -> Path:
         if path.suffix in (".py", ".pyi", ".c", ".h")
     )
     lock = places.REPOSITORY / "requirements.lock"
-    target = _site("relay-dependencies", lock, _digest(lock))
+    target = site("relay-dependencies", lock)
     package = places.CACHE / f"relay-{_digest(*sources)}"
     if not package.exists():
         partial = package.with_suffix(".partial")
@@ -68,8 +68,9 @@ def _provider() -> Path:
     return binary
 
 
-def _site(name: str, lock: Path, digest: str) -> Path:
-    target = places.CACHE / f"{name}-{digest}"
+def site(name: str, lock: Path) -> Path:
+    """Installs what is locked, once; returns the directory to import it from."""
+    target = places.CACHE / f"{name}-{_digest(lock)}"
     if not target.exists():
         _say(f"installing {lock.name} for {name}")
         partial = target.with_suffix(".partial")

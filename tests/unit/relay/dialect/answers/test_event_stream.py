@@ -329,3 +329,19 @@ def test_events_of_many_tokens_are_estimated_by_their_text(
 @pytest.mark.parametrize("events", [b"", b": comment\n\n", event(ROLE), event({"usage": {}})])
 def test_a_stream_without_text_has_next_to_no_tokens(events: bytes) -> None:
     assert estimated(Endpoint.CHAT, events) <= 1
+
+
+@pytest.mark.parametrize(("endpoint", "first", "piece"), PIECES.values(), ids=PIECES)
+@pytest.mark.parametrize("read", [97, 100_000])
+def test_only_text_is_counted_and_the_role_and_the_usage_around_it_are_none(
+    endpoint: Endpoint, first: Any, piece: Any, read: int
+) -> None:
+    """However little has come: in three pieces an event that names a role would weigh as much as they do."""
+    words = ["The", " quick", " fox"]
+    usage = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4}}
+    events = [event({**first, "system_fingerprint": "f" * 40}), *map(event, map(piece, words))]
+    data = b"".join([*events, event(usage)])
+    scan = SseScan(hide_usage=False, endpoint=endpoint)
+    for start in range(0, len(data), read):
+        scan.feed(data[start : start + read])
+    assert (scan.text_pieces(), scan.text_bytes()) == (3, len("".join(words)))
