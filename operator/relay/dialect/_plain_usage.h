@@ -35,6 +35,7 @@ enum {
     NUM_CACHED_TOKENS,
     CACHE_READ_INPUT_TOKENS,
     SERVER_TOOL_USE,
+    ITERATIONS,
     USAGE_NAMES, /* also stands for any other */
 };
 #define SPELLED(name) {name, sizeof(name) - 1}
@@ -56,6 +57,7 @@ static const struct {
     SPELLED("num_cached_tokens"),
     SPELLED("cache_read_input_tokens"),
     SPELLED("server_tool_use"),
+    SPELLED("iterations"),
 };
 /* Where input from a cache is told of beside the details or in their place, in this order. */
 static const int CACHE_BESIDE[] = {PROMPT_CACHE_HIT_TOKENS, CACHED_TOKENS, NUM_CACHED_TOKENS, CACHE_READ_INPUT_TOKENS};
@@ -173,8 +175,9 @@ static int read_plain_usage(const usage_object *object, plain_usage *read)
     for (int i = 0; i < DETAILS; i++)
         if (whole->values[i] != NULL && *whole->values[i] != '{')
             return 0;
-    /* what is billed beside tokens is rare */
-    if (input < 0 || output < 0 || total == ODD || whole->values[SERVER_TOOL_USE] != NULL)
+    /* what is billed beside tokens is rare, and so are answers of several models */
+    if (input < 0 || output < 0 || total == ODD || whole->values[SERVER_TOOL_USE] != NULL
+        || whole->values[ITERATIONS] != NULL)
         return 0;
     int64_t reasoning = part_or_beside(output_details, REASONING_TOKENS, whole, REASONING_TOKENS);
     int64_t audio_output = part_of(output_details, AUDIO_TOKENS), audio_input = part_of(details, AUDIO_TOKENS);

@@ -50,7 +50,8 @@ AttemptOutcome = Literal[
 ]
 Doubt = Literal["negative", "total", "parts", "range", "shape", "models"]
 """A reason not to take a provider's usage as it is. negative: a part is larger than its whole. total: the parts do not make
-the total. parts: the parts of a part do not. range: a number is no count. shape: it is no usage object of this API. models: several models answered."""
+the total. parts: the parts of a part do not, or nobody knows whether the total has them in it. range: a number is no count. shape: it is no usage object of this API.
+models: several models contributed, and an attempt has the price of one."""
 
 
 def event_id(*, tenant_uid: str, attempt_id: str, dispatched_at: int, kind: Kind) -> str:

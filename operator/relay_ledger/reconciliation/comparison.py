@@ -11,6 +11,7 @@ from typing import Final, Literal, get_args
 Cause = Literal[
     "no_page",
     "duplicate",
+    "several_models",
     "not_reported",
     "retried",
     "cache_convention",
@@ -23,7 +24,8 @@ Cause = Literal[
     "provider_lag",
     "unexplained",
 ]
-"""In the order in which they are tried. no_page: no page of the report covers the time. duplicate: a request of the provider's is in two attempts. not_reported: attempts whose use is
+"""In the order in which they are tried. no_page: no page of the report covers the time. duplicate: a request of the provider's is in two attempts. several_models: answers to which several
+models contributed, whose tokens are all booked of the one that answered. not_reported: attempts whose use is
 partial, estimated or unknown. retried: attempts that no caller got. cache_convention: cached tokens are counted n times. reasoning: tokens of
 reasoning are left out. stream_without_usage: streams that ended well without usage. price: the same tokens at another price. tier: tokens of
 another service tier. bucket_edge: attempts that went over the edge of a bucket. unknown_key: use by a key that is not ours. provider_lag: the bucket is too young."""

@@ -19,6 +19,8 @@ _KINDS: Final[Mapping[Tokens, tuple[Bucket, ...]]] = {
     "cache_write": ("cache_write", "cache_write_hour"),
     "output": ("output", "reasoning", "audio_output"),
 }
+_BOTH_WAYS: Final[tuple[Cause, ...]] = ("several_models", "not_reported", "stream_without_usage")
+"""Causes of attempts whose tokens may be more or less than the provider's."""
 
 
 @dataclass(slots=True)
@@ -99,7 +101,7 @@ class OwnUse:
             booked.tokens[kind] += tokens[kind]
         for cause in self._causes(attempt):
             _add(booked.more, cause, tokens)
-            if cause in ("not_reported", "stream_without_usage"):
+            if cause in _BOTH_WAYS:
                 _add(booked.less, cause, tokens)
 
     def _count_unknown(self, booked: Booked, attempt: AttemptRecord) -> None:
@@ -114,7 +116,9 @@ class OwnUse:
         if request and not self._requests.try_add(request, attempt.dispatched_at):
             return ["duplicate"]
         causes: list[Cause] = []
-        if attempt.usage_source in ("partial", "estimated"):
+        if attempt.doubt == "models":
+            causes.append("several_models")
+        elif attempt.usage_source in ("partial", "estimated"):
             whole = attempt.stream and attempt.outcome == "ok"
             causes.append("stream_without_usage" if whole else "not_reported")
         if not attempt.is_billed:

@@ -27,7 +27,7 @@ COLUMNS: Final = (
         "abandoned",
         "milliseconds",
     ),
-    *("usage_source", *BUCKETS, *UNITS),
+    *("usage_source", "usage_doubt", *BUCKETS, *UNITS),
     *("cost_usd", "cost_state", "cost_version", "cost_reason"),
     *("charge_usd", "charge_state", "charge_version", "charge_reason"),
     *("reserved_usd", "held_usd"),
@@ -42,7 +42,8 @@ COLUMNS: Final = (
     ),
 )
 """model is the one that answered, else the one that was asked for. cost is the platform's, charge the tenant's: the state is priced, free,
-unpriced or unknown, version names the prices, reason says what a price is missing for. held_usd is the most that an attempt of unknown use may have cost."""
+unpriced or unknown, version names the prices, usage_doubt why the
+provider's own count was not taken, reason says what a price is missing for. held_usd is the most that an attempt of unknown use may have cost."""
 _SHORT: Final = (
     *("time", "tenant", "route", "side", "provider", "model", "key", "outcome", "request_id", "id"),
     *("cost", "charge", "version"),
@@ -150,7 +151,10 @@ def _of_record(record: AttemptRecord, *names: str) -> dict[str, Any]:
 
 def _ending(record: AttemptRecord) -> dict[str, Any]:
     """Returns what only the end of an attempt tells; tokens that nobody knows are none, not 0."""
-    names = ("status", "delivered", "abandoned", "milliseconds", "usage_source", *BUCKETS, *UNITS)
+    names = (
+        *("status", "delivered", "abandoned", "milliseconds", "usage_source", "usage_doubt"),
+        *(*BUCKETS, *UNITS),
+    )
     if not isinstance(record, AttemptClosed):
         return dict.fromkeys(names)
     tokens: Mapping[str, int | None] = dict.fromkeys(BUCKETS)
@@ -160,6 +164,7 @@ def _ending(record: AttemptRecord) -> dict[str, Any]:
         **_of_record(record, "status", "delivered", "abandoned"),
         "milliseconds": (record.closed_at - record.dispatched_at) // 1000,
         "usage_source": record.usage_source,
+        "usage_doubt": record.doubt,
         **tokens,
         **dict(record.units.counts()),
     }

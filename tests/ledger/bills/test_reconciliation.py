@@ -166,6 +166,7 @@ def unexplained(tokens: int) -> tuple[Attempts, dict[str, Any]]:
 
 PLANTS: dict[str, Plant] = {
     "duplicate": more("again", upstream_request_id="req-1"),
+    "several_models": more("advised", usage_source="estimated", doubt="models"),
     "not_reported": more("partial", usage_source="partial", outcome="cancelled"),
     "retried": more("retried", delivered=False, outcome="failed", status=500),
     "stream_without_usage": more("stream", usage_source="estimated", stream=True),

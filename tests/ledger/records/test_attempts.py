@@ -158,6 +158,7 @@ def test_what_has_no_price_says_why_and_is_never_nothing(
         books,
         used("new", answered_model="gpt-0", requested_model="gpt-0"),
         used("plain"),
+        used("advised", usage_source="estimated", doubt="models"),
         used("lost", usage_source="unknown", tokens=None, reserved_pico=10**12 // 3),
     )
     [unpriced] = listed(shell, address, *MARCH, "--unpriced")
@@ -168,6 +169,7 @@ def test_what_has_no_price_says_why_and_is_never_nothing(
     assert (code, "unpriced: " in out, "0.00" in out) == (0, True, False)
     code, out, _ = shell.run(address, "attempts", *MARCH, "--format", "csv", "--model", "gpt-4.1")
     rows = list(csv.DictReader(io.StringIO(out)))
+    assert [row["usage_source"] for row in rows if row["usage_doubt"] == "models"] == ["estimated"]
     lost = next(row for row in rows if row["usage_source"] == "unknown")
     assert (lost["cost_usd"], lost["cost_state"], lost["held_usd"]) == (
         *("", "unknown", "0.333333333333"),

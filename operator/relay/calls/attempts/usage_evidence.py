@@ -13,6 +13,7 @@ from relay.accounting.usage_event import Outcome
 from relay.calls.attempts.answer import Answer
 from relay.dialect.endpoints import Endpoint
 from relay.dialect.reported_usage import HIDDEN_INPUT_TOKENS, Tokens
+from relay.dialect.usage.anthropic_usage import every_iteration
 from relay.dialect.usage.billed_usage import BilledUsage
 from relay.dialect.usage.openai_usage import openai_usage
 from relay_contract.billing.attempt_event import Doubt, UsageSource
@@ -60,15 +61,23 @@ def usage_evidence(
     source = _source(answer, outcome, has_begun=has_begun, client_gone=client_gone)
     if source == "none":
         return "none", None, None
-    if source == "unknown" or tokens is None:
-        return "unknown", None, doubt
-    estimated = BilledUsage(
+    told = reported if doubt == "models" and not unreadable else None
+    used = _estimated(answer, tokens, told) if source != "unknown" else None
+    return ("unknown", None, doubt) if used is None else (source, used, doubt)
+
+
+def _estimated(answer: Answer | None, tokens: Tokens | None, told: object) -> BilledUsage | None:
+    """Returns an estimate of what was used; told is a usage of several models: the tokens of all of them, at
+    the price of one."""
+    together = every_iteration(told)
+    if together is not None or tokens is None:
+        return together
+    return BilledUsage(
         input=tokens.input,
         output=tokens.output,
         web_search=min(answer.searches, MAX_UNITS) if answer is not None else 0,
         cache_reported=False,
     )
-    return source, estimated, doubt
 
 
 def expected_tokens(estimate: CallEstimate) -> tuple[int, int]:

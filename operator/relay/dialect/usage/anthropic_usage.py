@@ -11,8 +11,13 @@ from relay.dialect.usage.billed_usage import (
     units,
     word,
 )
+from relay_contract.billing.attempt_event import Doubt
 
 _USUAL_SPEED: Final = "standard"
+_OF_THE_TOTAL: Final = (None, "message", "fallback_message")
+"""Types of iterations that an answer's totals have in them."""
+_COMPACTION: Final = "compaction"
+"""One that they leave out, made by the model that answered."""
 
 
 def merged_usage(earlier: dict[str, Any] | None, later: dict[str, Any]) -> dict[str, Any]:
@@ -29,13 +34,80 @@ def anthropic_usage(usage: object) -> Reading:
         return None
     if not isinstance(usage, dict):
         return "shape"
+    read = _totals(usage)
+    left_out = beside_totals(usage.get("iterations")) if read is not None else []
+    if isinstance(left_out, str):
+        return left_out
+    for iteration in left_out:
+        if isinstance(read, BilledUsage):
+            read = _together(read, iteration)
+    return read
+
+
+def beside_totals(iterations: object) -> list[dict[str, Any]] | Doubt:
+    """Returns the iterations that the totals of an answer leave out; or why it has no price of one model.
+
+    Types and what the totals have in them: BetaUsage.iterations of Anthropic's SDK. An advisor is another model by its nature, and
+    nobody knows the types that are to come.
+    """
+    if iterations is None:
+        return []
+    if not isinstance(iterations, list):
+        return "shape"
+    left_out: list[dict[str, Any]] = []
+    models: list[object] = []
+    for one in iterations:
+        if not isinstance(one, dict):
+            return "shape"
+        kind = one.get("type")
+        if kind == _COMPACTION:
+            left_out.append(one)
+        elif kind in _OF_THE_TOTAL:
+            models.append(one.get("model"))
+        else:
+            return "models"
+    return "models" if any(model != models[0] for model in models) else left_out
+
+
+def every_iteration(usage: object) -> BilledUsage | None:
+    """Returns what all models of an answer used together, None where it does not tell that of each."""
+    iterations = usage.get("iterations") if isinstance(usage, dict) else None
+    if not isinstance(usage, dict) or not isinstance(iterations, list):
+        return None
+    tools = usage.get("server_tool_use")
+    searches, fetches = units(tools, "web_search_requests"), units(tools, "web_fetch_requests")
+    if min(searches, fetches) == NO_COUNT:
+        return None
+    read: Reading = BilledUsage(
+        input=0,
+        web_search=searches,
+        web_fetch=fetches,
+        service_tier=word(usage, "service_tier"),
+        region=word(usage, "inference_geo"),
+    )
+    for iteration in iterations:
+        if not isinstance(read, BilledUsage) or not isinstance(iteration, dict):
+            return None
+        read = _together(read, iteration)
+    return read if isinstance(read, BilledUsage) else None
+
+
+def _together(read: BilledUsage, iteration: dict[str, Any]) -> Reading:
+    """Adds the tokens of an iteration to those of others."""
+    more = _totals(iteration)
+    if not isinstance(more, BilledUsage):
+        return "parts" if more is None else more
+    whole = read.with_tokens_of(more)
+    return whole.doubt() or whole
+
+
+def _totals(usage: dict[str, Any]) -> Reading:
+    """Reads the counts of an answer, or of one of its iterations, without what they leave out."""
     uncached, output = count(usage, "input_tokens"), count(usage, "output_tokens")
     if uncached is None:
         return None
     if output is None:
         return "shape"
-    if _several_models(usage.get("iterations")):
-        return "models"
     return _read(usage, uncached, output)
 
 
@@ -82,11 +154,3 @@ def _cache_writes(usage: dict[str, Any]) -> tuple[int, int]:
     if whole is not None and whole != short + hour:
         return short, NO_COUNT
     return short, hour
-
-
-def _several_models(iterations: object) -> bool:
-    """Returns whether the parts of an answer name more than one model."""
-    if not isinstance(iterations, list):
-        return False
-    models = [one.get("model") for one in iterations if isinstance(one, dict)]
-    return any(model != models[0] for model in models)

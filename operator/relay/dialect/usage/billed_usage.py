@@ -70,6 +70,24 @@ class BilledUsage:
         self.service_tier = service_tier
         self.region = region
 
+    def with_tokens_of(self, other: "BilledUsage") -> "BilledUsage":
+        """Returns a usage with the tokens of both, and what else this one tells."""
+        return BilledUsage(
+            input=self.input + other.input,
+            output=self.output + other.output,
+            reasoning=self.reasoning + other.reasoning,
+            cache_read=self.cache_read + other.cache_read,
+            cache_write=self.cache_write + other.cache_write,
+            cache_write_hour=self.cache_write_hour + other.cache_write_hour,
+            audio_input=self.audio_input + other.audio_input,
+            audio_output=self.audio_output + other.audio_output,
+            web_search=self.web_search,
+            web_fetch=self.web_fetch,
+            cache_reported=self.cache_reported and other.cache_reported,
+            service_tier=self.service_tier,
+            region=self.region,
+        )
+
     def packed(self) -> bytes:
         """Returns the counts as a record holds them; raises struct.error for counts that are in doubt."""
         return _pack(

@@ -7,8 +7,9 @@ which it is, and where it does not come out, nothing of the usage is believed.
 from typing import Any, Final
 
 from relay.dialect.endpoints import EMBEDDINGS, Endpoint
-from relay.dialect.usage.anthropic_usage import anthropic_usage
+from relay.dialect.usage.anthropic_usage import anthropic_usage, beside_totals
 from relay.dialect.usage.billed_usage import NO_COUNT, BilledUsage, Reading, count, part, units
+from relay_contract.billing.attempt_event import Doubt
 
 _CACHE_NAMES: Final[tuple[str, ...]] = (
     "prompt_cache_hit_tokens",
@@ -66,13 +67,25 @@ def openai_usage(usage: object, endpoint: Endpoint) -> Reading:
     if endpoint is EMBEDDINGS:
         return _embedded(usage)
     if "prompt_tokens" in usage:
-        return _read(usage, _CHAT)
+        return _in_doubt(usage) or _read(usage, _CHAT)
     if "input_tokens" in usage:
         # a gateway that hands a message's usage on as it is
         if "total_tokens" not in usage and "input_tokens_details" not in usage:
             return anthropic_usage(usage)
-        return _read(usage, _RESPONSES)
+        return _in_doubt(usage) or _read(usage, _RESPONSES)
     return "shape"
+
+
+def _in_doubt(usage: dict[str, Any]) -> Doubt | None:
+    """Returns why iterations keep an answer's totals from being read, None where they do not.
+
+    No provider documents iterations beside totals of this API. Of a gateway that hands them on, nobody knows whether the totals have
+    in them what Anthropic's leave out.
+    """
+    left_out = beside_totals(usage.get("iterations"))
+    if isinstance(left_out, str):
+        return left_out
+    return "parts" if left_out else None
 
 
 def _embedded(usage: dict[str, Any]) -> Reading:
