@@ -59,6 +59,7 @@ class Answer:
         "_model_end",
         "_model_start",
         "_received",
+        "_searches",
         "_target",
         "_text",
         "_tier_end",
@@ -88,6 +89,7 @@ class Answer:
         self._call = call
         self._target = target
         self._marker: ResponseIdMarker | None = None
+        self._searches = 0
         self.status = status
         self._media_type = media_type
         self._beginning = self._text = b""
@@ -108,14 +110,17 @@ class Answer:
             self._inflater = Inflater(content_encoding)
         self._holds_answer = status < 300 and status not in _WITHOUT_CONTENT
         if not self._holds_answer:
-            self.unary = UnaryBody()
+            self.unary = self._document_body()
         elif media_type != _JSON and media_type.lower().startswith(_EVENT_STREAM):
             self._read_as_stream()
         elif self._inflater is None or self._inflater.readable:
             self.undecided = call.body.stream
-            self.unary = None if self.undecided else UnaryBody()
+            self.unary = None if self.undecided else self._document_body()
         if call.chat_policy is not None and self._holds_answer and call.endpoint in _CALLING:
             self._guard = AnswerGuard(call.chat_policy)
+
+    def _document_body(self) -> UnaryBody:
+        return UnaryBody(may_search=self._call.endpoint is RESPONSES)
 
     # -- as it passes ----------------------------------------------------------------------------------------------
 
@@ -266,7 +271,7 @@ class Answer:
         if self._inflater is not None or not data.lstrip().startswith((b"{", b"[")):
             return False
         self.stream = None
-        self.unary = UnaryBody()
+        self.unary = self._document_body()
         self.unary.keep(data)
         self._misnamed = True
         return True
@@ -294,7 +299,7 @@ class Answer:
         if text and may_begin(text):
             self._read_as_stream()
         elif not any(name in media_type for name in _OTHER_STREAMS):
-            self.unary = UnaryBody()
+            self.unary = self._document_body()
 
     def _read_as_stream(self) -> None:
         call = self._call
@@ -342,8 +347,10 @@ class Answer:
 
     @property
     def searches(self) -> int:
-        """Returns how many searches of the web a stream has made so far that are billed beside its tokens."""
-        return 0 if self.stream is None else self.stream.searches
+        """Returns how many searches of the web have been made so far that are billed beside tokens, as far as was read."""
+        if self.stream is not None:
+            return self.stream.searches
+        return self._searches if self.unary is None else max(self._searches, self.unary.searches)
 
     def answered_model(self) -> Name:
         """Returns the model that answered, by the provider's word; None where it does not say, nobody looked, or the report has it."""
@@ -437,7 +444,7 @@ class Answer:
             return "invalid"
         body = unary.kept
         if body is None and unary.begins_as_object:
-            self.usage = unary.usage()
+            self.usage = with_searches(unary.usage(), unary.searches)
             return "ok"
         if body is not None and self._is_whole(body):
             return "invalid" if self._call.body.stream else "ok"
@@ -445,7 +452,8 @@ class Answer:
         self.error = read_error(document)
         self.unusable = True
         if isinstance(document, dict):
-            self.usage = _usage_in(document)
+            self._searches = _searches_in(document)
+            self.usage = with_searches(document.get("usage"), self._searches)
         if self.error is not None:
             return judge_error(self.error)
         if not isinstance(document, dict) or not has_answer(document, self._call.endpoint):
@@ -457,8 +465,7 @@ class Answer:
         return "invalid" if self._misnamed or self._call.body.stream else "ok"
 
 
-def _usage_in(document: dict[str, Any]) -> object:
-    """Returns the usage of a document, with the searches of a response."""
+def _searches_in(document: dict[str, Any]) -> int:
+    """Returns how many searches of the web a response has made that are billed."""
     output = document.get("output")
-    searches = sum(is_search(item) for item in output) if isinstance(output, list) else 0
-    return with_searches(document.get("usage"), searches)
+    return sum(is_search(item) for item in output) if isinstance(output, list) else 0

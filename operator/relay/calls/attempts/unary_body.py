@@ -3,17 +3,23 @@
 from typing import Any, Final
 
 from relay.dialect.answers.excerpt import Excerpt
+from relay.dialect.answers.search_count import SearchCount
 
 MAX_KEPT_BYTES: Final = 1024 * 1024
-"""Of a larger answer only its ends are kept, and the usage in it."""
+"""Of a larger answer only its ends are kept, the usage in it, and how many searches of the web it tells of."""
 
 
 class UnaryBody:
-    """The pieces of a body, or an excerpt when they are too much. Most bodies are one piece, which costs no list."""
+    """The pieces of a body, or an excerpt when they are too much. Most bodies are one piece, which costs no list.
 
-    __slots__ = ("_excerpt", "_first", "_most_bytes", "_rest", "size")
+    With may_search the body is a response, whose searches of the web are billed: they are counted in what is not kept.
+    """
 
-    def __init__(self, most_bytes: int = MAX_KEPT_BYTES) -> None:
+    __slots__ = ("_excerpt", "_first", "_may_search", "_most_bytes", "_rest", "_searches", "size")
+
+    def __init__(self, most_bytes: int = MAX_KEPT_BYTES, *, may_search: bool = False) -> None:
+        self._may_search = may_search
+        self._searches: SearchCount | None = None
         self._first: bytes | None = None
         self._rest: list[bytes] | None = None
         self._most_bytes = most_bytes
@@ -25,6 +31,8 @@ class UnaryBody:
         self.size += len(data)
         if self._excerpt is not None:
             self._excerpt.add(data)
+            if self._searches is not None:
+                self._searches.add(data)
         elif self.size > self._most_bytes:
             self._give_up(data)
         elif self._first is None:
@@ -35,8 +43,13 @@ class UnaryBody:
             self._rest.append(data)
 
     def _give_up(self, data: bytes) -> None:
-        excerpt = self._excerpt = Excerpt(self.kept or b"")
+        kept = self.kept or b""
+        excerpt = self._excerpt = Excerpt(kept)
         excerpt.add(data)
+        if self._may_search:
+            searches = self._searches = SearchCount()
+            searches.add(kept)
+            searches.add(data)
         self._first = self._rest = None
 
     @property
@@ -47,6 +60,11 @@ class UnaryBody:
     def usage(self) -> dict[str, Any] | None:
         """Returns the usage object of a body that was not kept."""
         return None if self._excerpt is None else self._excerpt.usage()
+
+    @property
+    def searches(self) -> int:
+        """Returns how many searches of the web that are billed a body tells of so far that was not kept."""
+        return 0 if self._searches is None else self._searches.count
 
     @property
     def head(self) -> bytes:

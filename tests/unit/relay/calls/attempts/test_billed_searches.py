@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.unit.relay.memory import STREAM_HEAD, MemoryRelay, call, chunk, event, reply
 
+from relay.calls.attempts.unary_body import MAX_KEPT_BYTES
 from relay.dialect.answers.event_stream import MAX_HELD_BYTES
 from relay.outbox.outbox_reader import OutboxReader
 
@@ -56,6 +57,7 @@ def streamed(output: list[dict[str, Any]], last: dict[str, Any] | None) -> bytes
 
 
 TOLD = {**USAGE, "server_tool_use": {"web_search_requests": 5}}
+LONGER = [*OUTPUT, {**MESSAGE, "id": "m" * 2 * MAX_KEPT_BYTES}]
 LONG = [*OUTPUT, {**MESSAGE, "id": "m" * MAX_HELD_BYTES}]
 ANSWERS: dict[str, tuple[dict[str, Any], int]] = {
     "searches": (response(OUTPUT), 2),
@@ -85,6 +87,44 @@ async def test_a_document_is_booked_with_its_searches(
     client.send(asked(stream=False))
     provider.send(reply(answered))
     assert booked(tmp_path) == ("provider", 90, searches)
+
+
+@pytest.mark.parametrize("told", [USAGE, None])
+@pytest.mark.parametrize("filled", ["output", "tools", "instructions"])
+async def test_so_is_a_document_too_large_to_be_held(
+    relay: MemoryRelay, tmp_path: Path, filled: str, told: dict[str, int] | None
+) -> None:
+    long: dict[str, Any] = {"type": "message", "id": "m" * MAX_KEPT_BYTES}
+    # what a response repeats of its call was not searched now
+    repeated = {"instructions": [SEARCHED], "tools": [{"type": "web_search"}]}
+    answered = response(OUTPUT, **repeated, usage=told)
+    answered[filled] = [*answered[filled], long]
+    client, provider = relay.client(), relay.provider()
+    client.send(asked(stream=False))
+    sent = reply(answered)
+    for start in range(0, len(sent), 60_000):
+        provider.send(sent[start : start + 60_000])
+    source, _, searches = booked(tmp_path)
+    assert (source, searches) == ("provider" if told else "estimated", 2)
+
+
+async def test_so_is_a_document_without_usage(relay: MemoryRelay, tmp_path: Path) -> None:
+    client, provider = relay.client(), relay.provider()
+    client.send(asked(stream=False))
+    provider.send(reply(response(OUTPUT, usage=None)))
+    source, _, searches = booked(tmp_path)
+    assert (source, searches) == ("estimated", 2)
+
+
+async def test_what_a_document_told_of_before_it_broke_off_is_booked(
+    relay: MemoryRelay, tmp_path: Path
+) -> None:
+    client, provider = relay.client(), relay.provider()
+    client.send(asked(stream=False))
+    provider.send(reply(response(LONGER))[: MAX_KEPT_BYTES + 1000])
+    client.hang_up()
+    source, _, searches = booked(tmp_path)
+    assert (source, searches) == ("partial", 2)
 
 
 @pytest.mark.parametrize("name", ANSWERS)
