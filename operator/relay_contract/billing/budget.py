@@ -14,6 +14,8 @@ from relay_contract.document import Name, Part
 
 LEASES_PATH: Final = "/v1/leases"
 BUDGETS_PATH: Final = "/v1/budgets"
+UNDELIVERED_OF: Final = "undeliveredOf"
+"""Asks, at BUDGETS_PATH, for undelivered_of too, which earlier operators do not know."""
 ALERTS_TOLD_PATH: Final = "/v1/budgets/told"
 LEASE_SECONDS: Final = 60
 """From an answer on, by the ledger's clock. The pod takes its end from before it asked: it ends there first."""
@@ -158,11 +160,14 @@ class BudgetStanding(Part):
 
 
 class BudgetStandings(Part):
-    """The answer to the operator. undelivered counts alerts that are given up and that nobody has sent again."""
+    """The answer to the operator. undelivered counts alerts that are given up and that nobody has sent again, undelivered_of those
+    of each tenant that was asked for and has any.
+    """
 
     standings: tuple[BudgetStanding, ...] = ()
     alerts: tuple["TenantAlert", ...] = ()
     undelivered: Annotated[int, Field(ge=0)] = 0
+    undelivered_of: dict[Identifier, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
 
 
 class TenantAlert(Part):

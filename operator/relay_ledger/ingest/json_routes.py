@@ -84,9 +84,9 @@ def token_in(request: web.Request) -> str:
     return value[len(_BEARER) :].strip() if value[: len(_BEARER)].lower() == _BEARER else ""
 
 
-def json_answer(form: BaseModel) -> web.Response:
-    """Returns a form as an answer."""
-    return web.json_response(text=form.model_dump_json(by_alias=True))
+def json_answer(form: BaseModel, *, without: set[str] | None = None) -> web.Response:
+    """Returns a form as an answer, without some of its fields."""
+    return web.json_response(text=form.model_dump_json(by_alias=True, exclude=without))
 
 
 def _too_long(most: int) -> tuple[HTTPStatus, str, str]:

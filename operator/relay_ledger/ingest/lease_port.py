@@ -13,6 +13,7 @@ from relay_contract.billing.budget import (
     BUDGETS_PATH,
     LEASES_PATH,
     MAX_LEASE_BYTES,
+    UNDELIVERED_OF,
     AlertsTold,
     Budgets,
     BudgetStandings,
@@ -115,7 +116,9 @@ class LeasePort:
         standings: BudgetStandings = await self._desk.in_thread(
             lambda: self._budgets.standings(tenants, now=_now())
         )
-        return json_answer(standings)
+        if UNDELIVERED_OF in request.query:
+            return json_answer(standings)
+        return json_answer(standings, without={"undelivered_of"})
 
     async def _note_told(self, request: web.Request) -> web.Response:
         self._check_operator(request)

@@ -12,6 +12,7 @@ from tests.ledger.test_budgets import CALL, HOUR, NOON, attempts, budget
 from relay_contract.billing.budget import (
     ALERTS_TOLD_PATH,
     BUDGETS_PATH,
+    UNDELIVERED_OF,
     AlertsTold,
     BudgetStandings,
     TenantAlert,
@@ -88,6 +89,14 @@ def test_the_operator_says_what_failed(serving: LedgerProcess, books: Books) -> 
     standings = serving.ask("GET", BUDGETS_PATH, token=operator_token()).text
     found = BudgetStandings.model_validate_json(standings)
     assert (found.alerts, found.undelivered) == ((), 1)
+    # an operator of an earlier version refuses what it does not know
+    assert "undeliveredOf" not in json.loads(standings)
+    asked = f"{BUDGETS_PATH}?tenantUid=uid-a&tenantUid=uid-b&{UNDELIVERED_OF}=tenant"
+    answer = serving.ask("GET", asked, token=operator_token())
+    assert BudgetStandings.model_validate_json(answer.text).undelivered_of == {"uid-a": 1}
+    asked = f"{BUDGETS_PATH}?tenantUid=uid-b&{UNDELIVERED_OF}=tenant"
+    answer = serving.ask("GET", asked, token=operator_token())
+    assert BudgetStandings.model_validate_json(answer.text).undelivered_of == {}
 
 
 def test_a_person_lists_them_and_sends_those_of_a_tenant_again(

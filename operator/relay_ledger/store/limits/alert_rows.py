@@ -1,5 +1,6 @@
 """Rows of alerts: what each says, and which are dead letters."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, func, select
@@ -42,3 +43,13 @@ def dead_letter_count(connection: Connection) -> int:
             select(func.count()).select_from(BUDGET_ALERTS).where(*IS_DEAD)
         ).scalar_one()
     )
+
+
+def dead_letters_of(connection: Connection, tenant_uids: Sequence[str]) -> dict[str, int]:
+    """Returns how many dead letters each of these tenants has, of those that have any."""
+    rows = connection.execute(
+        select(BUDGET_ALERTS.c.tenant_uid, func.count())
+        .where(*IS_DEAD, BUDGET_ALERTS.c.tenant_uid.in_(tenant_uids))
+        .group_by(BUDGET_ALERTS.c.tenant_uid)
+    )
+    return {str(uid): int(count) for uid, count in rows}

@@ -29,7 +29,12 @@ from relay_ledger.budgets.leasing import (
 from relay_ledger.budgets.limits import Limit
 from relay_ledger.periods.zones import SECOND
 from relay_ledger.store.databases import insert_into, reading, writing
-from relay_ledger.store.limits.alert_rows import alert_of, dead_letter_count, is_alert
+from relay_ledger.store.limits.alert_rows import (
+    alert_of,
+    dead_letter_count,
+    dead_letters_of,
+    is_alert,
+)
 from relay_ledger.store.limits.tenant_limits import TenantLimits
 from relay_ledger.store.tables import BUDGET_ALERTS, BUDGETS
 
@@ -116,8 +121,12 @@ class BudgetStore:
                 )
             ]
             undelivered = dead_letter_count(connection)
+            undelivered_of = dead_letters_of(connection, tenant_uids) if undelivered else {}
         return BudgetStandings(
-            standings=tuple(found), alerts=tuple(alerts), undelivered=undelivered
+            standings=tuple(found),
+            alerts=tuple(alerts),
+            undelivered=undelivered,
+            undelivered_of=undelivered_of,
         )
 
     def budget_now(self, tenant_uid: str, *, now: int) -> BudgetNow | None:

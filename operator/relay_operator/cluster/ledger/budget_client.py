@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from relay_contract.billing.budget import (
     ALERTS_TOLD_PATH,
     BUDGETS_PATH,
+    UNDELIVERED_OF,
     AlertsTold,
     Budgets,
     BudgetStanding,
@@ -40,10 +41,13 @@ class BudgetClient:
         """Asks how these tenants stand, and for alerts that nobody was told of. Raises LedgerUnavailable."""
         standings: list[BudgetStanding] = []
         undelivered = 0
+        undelivered_of: dict[str, int] = {}
         alerts: dict[TenantAlert, None] = {}
         for start in range(0, max(len(tenant_uids), 1), _MOST_TENANTS):
             some = tenant_uids[start : start + _MOST_TENANTS]
-            query = httpx.QueryParams([("tenantUid", uid) for uid in some])
+            query = httpx.QueryParams(
+                [*(("tenantUid", uid) for uid in some), (UNDELIVERED_OF, "tenant")]
+            )
             body = await self._ledger.ask("GET", f"{BUDGETS_PATH}?{query}")
             try:
                 answer = BudgetStandings.model_validate_json(body)
@@ -53,8 +57,12 @@ class BudgetClient:
             alerts |= dict.fromkeys(answer.alerts)
             # each answer counts those of all tenants
             undelivered = answer.undelivered
+            undelivered_of |= answer.undelivered_of
         return BudgetStandings(
-            standings=tuple(standings), alerts=tuple(alerts), undelivered=undelivered
+            standings=tuple(standings),
+            alerts=tuple(alerts),
+            undelivered=undelivered,
+            undelivered_of=undelivered_of,
         )
 
     async def told(

@@ -13,8 +13,13 @@ from relay_operator.names import ConditionType, Reason
 _MICROSECONDS: Final = 1_000_000
 
 
-def of_tenant(billing: Billing, standings: Sequence[BudgetStanding]) -> list[Condition]:
-    """Builds WithinBudget of a Tenant that has a budget or credit; nothing before the ledger has told how it stands."""
+def of_tenant(
+    billing: Billing, standings: Sequence[BudgetStanding], undelivered: int = 0
+) -> list[Condition]:
+    """Builds WithinBudget of a Tenant that has a budget or credit; nothing before the ledger has told how it stands.
+
+    undelivered is how many of its alerts were given up.
+    """
     if (billing.budget is None and billing.credit is None) or not standings:
         return []
     nearest = max(standings, key=percent_of)
@@ -26,9 +31,16 @@ def of_tenant(billing: Billing, standings: Sequence[BudgetStanding]) -> list[Con
             is_within,
             Reason.WITHIN_BUDGET,
             spent,
-            _within(nearest) if is_within else _spent(nearest),
+            (_within(nearest) if is_within else _spent(nearest)) + _undelivered(undelivered),
         )
     ]
+
+
+def _undelivered(alerts: int) -> str:
+    if not alerts:
+        return ""
+    named = "1 alert" if alerts == 1 else f"{alerts} alerts"
+    return f"; the webhook's receiver has not taken {named} of this Tenant for three days, which relay-ledger alerts lists"
 
 
 def unbounded(billing: Billing) -> str:

@@ -176,12 +176,13 @@ class BudgetPush:
         for one in told.standings:
             by_uid.setdefault(one.tenant_uid, []).append(one)
         self._news.budgets = {uid: tuple(found) for uid, found in by_uid.items()}
+        self._news.undelivered = told.undelivered_of
         spent = [one for one in told.standings if one.spent >= one.amount]
         BUDGETS_SPENT.set(len(spent))
         BUDGET_ALERTS_UNDELIVERED.set(told.undelivered)
         for uid, tenant in tenants.items():
             standings = self._news.budgets.get(uid, ())
-            words = budget_conditions.of_tenant(tenant.spec.billing, standings)
+            words = self._news.of_budget(tenant)
             if words != self._words.get(uid, []):
                 self._words[uid] = words
                 self._queue.add(Key("Tenant", "", tenant.metadata.name), Urgency.BACKGROUND)

@@ -41,6 +41,8 @@ class LedgerNews:
         # None until they were read once
         self.price_specs: Mapping[str, Mapping[str, Any]] | None = None
         self.budgets: Mapping[str, tuple[BudgetStanding, ...]] = {}
+        # alerts of tenants that were given up
+        self.undelivered: Mapping[str, int] = {}
         self._rates: dict[tuple[str, int], tuple[Mapping[str, Any], Reckoned]] = {}
 
     def know_lists(self, specs: Mapping[str, Mapping[str, Any]]) -> None:
@@ -110,6 +112,13 @@ class LedgerNews:
             )
         ]
 
+    def of_budget(self, tenant: Tenant) -> list[Condition]:
+        """Returns what the ledger has told of a Tenant's budget and credit, as a condition."""
+        uid = tenant.metadata.uid
+        return budget_conditions.of_tenant(
+            tenant.spec.billing, self.budgets.get(uid, ()), self.undelivered.get(uid, 0)
+        )
+
     def of_tenant(self, tenant: Tenant) -> list[Condition]:
         """Returns the condition of a Tenant that is billed."""
         name = tenant.spec.billing.price_list
@@ -118,9 +127,8 @@ class LedgerNews:
         uid = tenant.metadata.uid
         billing = spec_of(tenant, {"billing"})
         own = tenant_bytes({"name": tenant.metadata.name, **billing})
-        budgets = budget_conditions.of_tenant(tenant.spec.billing, self.budgets.get(uid, ()))
         return [
-            *budgets,
+            *self.of_budget(tenant),
             price_conditions.of_tenant(
                 price_list=name,
                 is_there=name in self.price_lists,

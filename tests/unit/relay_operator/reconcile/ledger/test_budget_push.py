@@ -12,6 +12,7 @@ from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.reconcile.ledger.test_price_push import (
     PRICES,
     LedgerOnSqlite,
+    condition,
     price_list,
     stage_with,
     told,
@@ -196,6 +197,7 @@ def test_an_alert_that_nobody_takes_for_days_is_kept_and_sent_again_when_asked(
         stage, ledger, budgets, webhook = stage_with_budgets(tmp_path)
         webhook.outcome, budgets.later = outcome, TRIED_FOR
         stage.tenant(billing=budget(alertAtPercent=[50]))
+        stage.tenant("other", billing=budget(alertAtPercent=[50]))
         life = await stage.operator()
         await stage.settle(40)
         ledger.sell(uid(stage))
@@ -204,6 +206,9 @@ def test_an_alert_that_nobody_takes_for_days_is_kept_and_sent_again_when_asked(
         dead, count = letters.all(), len(webhook.messages)
         assert len(dead) == 1
         assert undelivered() == 1
+        # whoever reads the Tenant sees it too, and no other Tenant has it
+        assert "not taken 1 alert of this Tenant" in within_budget(stage, "finance")
+        assert "not taken" not in within_budget(stage, "other")
         await stage.settle(60)
         assert len(webhook.messages) == count
         webhook.outcome = "delivered"
@@ -213,9 +218,16 @@ def test_an_alert_that_nobody_takes_for_days_is_kept_and_sent_again_when_asked(
         assert len({one.id for one in webhook.messages}) == 1
         assert len(budgets.told_of) == 1
         assert undelivered() == 0
+        await stage.settle(60)
+        assert "not taken" not in within_budget(stage, "finance")
         await life.end()
 
     run()
+
+
+def within_budget(stage: Stage, name: str) -> str:
+    found: str = condition(stage, "Tenant", name, "WithinBudget")["message"]
+    return found
 
 
 @in_virtual_time
