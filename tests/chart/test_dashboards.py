@@ -204,6 +204,20 @@ def test_a_migration_is_shown_with_all_that_decides_on_it() -> None:
     assert {name for name in elsewhere if f"{name}{{" not in everything} == set()
 
 
+def test_every_metric_of_the_ledger_and_of_records_on_their_way_is_shown() -> None:
+    """Or has an alert of its own: what nobody reads tells nobody."""
+    wanted = {
+        name
+        for one in exported()
+        if one.by == LEDGER or one.name.startswith("relay_outbox_")
+        for name in one.series()
+        if not name.endswith(("_count", "_sum"))
+    }
+    shown = " ".join(queries())
+    assert len(wanted) > 30
+    assert {name for name in wanted if f"{name}{{" not in shown} == set()
+
+
 def test_every_link_leads_to_a_dashboard_and_to_variables_that_it_has() -> None:
     variables = {
         board["uid"]: {one["name"] for one in board["templating"]["list"]} for board in boards()

@@ -16,7 +16,10 @@ def board() -> Dashboard:
         uid="relay-ledger",
         title="Relays: ledger",
         about="What all tenants use and what it costs, on which evidence, whether relays are behind, and what is not in the books.",
-        rows=(_state(), _money(), _use(), _tools(), _delivery(), _booking()),
+        rows=(
+            *(_state(), _audit(), _money(), _use(), _tools(), _delivery()),
+            *(_accounts(), _booking()),
+        ),
         span="now-24h",
     )
 
@@ -66,6 +69,107 @@ def _state() -> Row:
                 Query(spent, "budgets and credits"),
                 steps=((1, YELLOW),),
                 about="Budgets and credits that are spent; the condition WithinBudget names the tenant.",
+            ),
+        ),
+    )
+
+
+def _audit() -> Row:
+    last_good = "max(relay_ledger_audit_timestamp_seconds{LEDGER}) > 0"
+    last_report = "max by (provider) (relay_ledger_reconciled_timestamp_seconds{LEDGER})"
+    damaged = "increase(relay_outbox_skipped_bytes_total{RELAYS}[1d])"
+    return Row(
+        title="Audits and statements",
+        panels=(
+            number(
+                "Audit differences",
+                Query("max(relay_ledger_audit_differences{LEDGER})", "sums"),
+                steps=((1, RED),),
+                about="Sums that are not those of their postings, and attempts that do not balance, at the last audit. 0 before the first one too.",
+            ),
+            number(
+                "Since the last good audit",
+                Query(f"time() - ({last_good})", "age"),
+                unit="s",
+                steps=((180_000, YELLOW),),
+                about="None before the first audit, a quarter of an hour after the ledger's start.",
+            ),
+            number(
+                "Since the last reconciliation",
+                Query(f"time() - {last_report}", "{{provider}}"),
+                unit="s",
+                steps=((180_000, YELLOW),),
+                about="With the provider's own reports; none without ledger.reports.sources.",
+            ),
+            number(
+                "Statements held",
+                Query("max(relay_ledger_statements_held{LEDGER})", "statements"),
+                steps=((1, YELLOW),),
+                about="They are due and cannot be made final; the log event statement_held tells why.",
+            ),
+            number(
+                "Statements made final",
+                Query("sum(increase(relay_ledger_final_statements_total{LEDGER}[30d]))", "made"),
+                about="In the last 30 days.",
+            ),
+            number(
+                "Damaged bytes in outboxes",
+                Query(f"sum({damaged})", "bytes"),
+                unit="bytes",
+                steps=((1, RED),),
+                about="In a day, of relay pods' files of records, in which no record could be found.",
+            ),
+        ),
+    )
+
+
+def _accounts() -> Row:
+    relayed = "relay_outbox_attempts_%s_total{RELAYS}"
+    return Row(
+        title="Attempts from their opening to their end",
+        panels=(
+            graph(
+                "Attempts recorded by relays",
+                Query(f"sum(rate({relayed % 'opened'}{RATE}))", "opened"),
+                Query(f"sum(rate({relayed % 'closed'}{RATE}))", "ended"),
+                Query(f"sum(rate({relayed % 'left_open'}{RATE}))", "left open"),
+                unit="ops",
+                about="Left open are those of processes that were killed; the ledger closes them as unknown.",
+            ),
+            graph(
+                "Attempts known to the ledger",
+                Query("max by (state) (relay_ledger_attempts{LEDGER})", "{{state}}"),
+                about="opened and unopened together are closed, swept and in flight.",
+            ),
+            graph(
+                "Attempts under way",
+                Query("sum(relay_outbox_attempts_under_way{RELAYS})", "in relays"),
+                Query("max(relay_ledger_in_flight_attempts{LEDGER})", "in the ledger"),
+                about="The ledger's follow those of relays, later by what a delivery takes.",
+            ),
+            graph(
+                "Records kept apart",
+                Query(
+                    f"sum by (reason) (increase(relay_ledger_quarantined_records_total{{LEDGER}}{RATE}))",
+                    "{{reason}}",
+                ),
+                about="In quarantine: relay-ledger quarantine lists them.",
+            ),
+            graph(
+                "Attempts booked without a price",
+                Query(
+                    f"sum by (account) (increase(relay_ledger_unpriced_attempts_total{{LEDGER}}{RATE}))",
+                    "{{account}}",
+                ),
+                about="cost: of a provider. charge: of a tenant. relay-ledger prices reprice books them once there is a price.",
+            ),
+            graph(
+                "Connections ended by the ledger",
+                Query(
+                    f"sum by (reason) (increase(relay_ledger_connections_ended_total{{LEDGER}}{RATE}))",
+                    "{{reason}}",
+                ),
+                about="Or not let in: idle, slow, or more than an address or the port may have.",
             ),
         ),
     )
@@ -203,6 +307,7 @@ def _delivery() -> Row:
                 Query(
                     "max by (NAMESPACE_LABEL) (relay_outbox_bytes{RELAYS})", "{{NAMESPACE_LABEL}}"
                 ),
+                Query("max(relay_outbox_unread_bytes{RELAYS})", "not read yet, at most"),
                 unit="bytes",
                 width=6,
                 about="Of the pod with the most, of ledger.outboxMebibytes.",
@@ -212,6 +317,10 @@ def _delivery() -> Row:
                 Query(
                     f"sum by (answer) (rate(relay_outbox_deliveries_total{{RELAYS}}{RATE}))",
                     "{{answer}}",
+                ),
+                Query(
+                    f"sum(rate(relay_outbox_records_shipped_total{{RELAYS}}{RATE}))",
+                    "records delivered",
                 ),
                 unit="ops",
                 width=6,

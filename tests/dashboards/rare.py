@@ -60,7 +60,84 @@ _BUCKETS: Final = {
     for bound in ("0.05", "+Inf")
 }
 _IN_FLIGHT: Final = _one("relay_ledger_in_flight_attempts", _LEDGER)
+_AUDITS: Final[_Scene] = {
+    **_ledger("Audit differences", "sums", _one("relay_ledger_audit_differences", _LEDGER, "0x20")),
+    **_ledger(
+        "Since the last good audit",
+        "age",
+        _one("relay_ledger_audit_timestamp_seconds", _LEDGER, "60x20"),
+    ),
+    **_ledger(
+        "Since the last reconciliation",
+        "{{provider}}",
+        _one("relay_ledger_reconciled_timestamp_seconds", f'{_LEDGER},provider="legacy"', "60x20"),
+    ),
+    **_ledger(
+        "Statements held", "statements", _one("relay_ledger_statements_held", _LEDGER, "0x20")
+    ),
+    **_ledger(
+        "Statements made final",
+        "made",
+        _one("relay_ledger_final_statements_total", _LEDGER, "0x20"),
+    ),
+    **_ledger(
+        "Damaged bytes in outboxes",
+        "bytes",
+        _one("relay_outbox_skipped_bytes_total", _RELAY, "0x20"),
+    ),
+}
+_ACCOUNTS: Final[_Scene] = {
+    **_ledger(
+        "Attempts recorded by relays",
+        "opened",
+        _one("relay_outbox_attempts_opened_total", _RELAY, _RISING),
+    ),
+    **_ledger(
+        "Attempts recorded by relays",
+        "ended",
+        _one("relay_outbox_attempts_closed_total", _RELAY, _RISING),
+    ),
+    **_ledger(
+        "Attempts recorded by relays",
+        "left open",
+        _one("relay_outbox_attempts_left_open_total", _RELAY, "0x20"),
+    ),
+    **_ledger(
+        "Attempts known to the ledger",
+        "{{state}}",
+        _one("relay_ledger_attempts", f'{_LEDGER},state="opened"', "3x20"),
+    ),
+    **_ledger("Attempts under way", "in relays", _one("relay_outbox_attempts_under_way", _RELAY)),
+    **_ledger("Attempts under way", "in the ledger", _IN_FLIGHT),
+    **_ledger(
+        "Records kept apart",
+        "{{reason}}",
+        _one("relay_ledger_quarantined_records_total", f'{_LEDGER},reason="late"', _RISING),
+    ),
+    **_ledger(
+        "Attempts booked without a price",
+        "{{account}}",
+        _one("relay_ledger_unpriced_attempts_total", f'{_LEDGER},account="cost"', _RISING),
+    ),
+    **_ledger(
+        "Connections ended by the ledger",
+        "{{reason}}",
+        _one("relay_ledger_connections_ended_total", f'{_LEDGER},reason="idle"', _RISING),
+    ),
+    **_ledger(
+        "Room that is used",
+        "not read yet, at most",
+        _one("relay_outbox_unread_bytes", _RELAY, "0x20"),
+    ),
+    **_ledger(
+        "Deliveries by answer",
+        "records delivered",
+        _one("relay_outbox_records_shipped_total", _RELAY, _RISING),
+    ),
+}
 LEDGER: Final[_Scene] = {
+    **_AUDITS,
+    **_ACCOUNTS,
     **_ledger("Kept apart", "lines", _one("relay_ledger_quarantine_lines", _LEDGER, "0x20")),
     **_ledger("Open attempts", "attempts", _IN_FLIGHT),
     **_ledger(
