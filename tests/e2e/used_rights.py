@@ -1,4 +1,4 @@
-"""The rights that the operator was granted by the chart, and those of them that the API server's audit log shows in use."""
+"""The rights that the chart grants the operator and its hooks, and those of them that the API server's audit log shows in use."""
 
 import json
 import re
@@ -32,26 +32,31 @@ class Right:
 
 def granted(cluster: Cluster, roles: Mapping[str, str]) -> set[Right]:
     """Returns the rights of the roles, given by kind/name, with the namespace of a Role."""
-    found = set()
-    for name, space in roles.items():
-        where = ("-n", space) if space else ()
-        for rule in cluster.get(name, *where)["rules"]:
-            found |= {
-                Right(name.lower(), group, resource, verb)
-                for group in rule["apiGroups"]
-                for resource in rule["resources"]
-                for verb in rule["verbs"]
-            }
-    return found
+    return {
+        right
+        for name, space in roles.items()
+        for right in of_rules(name, cluster.get(name, *(("-n", space) if space else ()))["rules"])
+    }
 
 
-def used(log: Path) -> set[Right]:
-    """Returns the rights that the operator has used, by the role through which each was granted."""
-    return {right for event in events(log) for right in _rights(event)}
+def of_rules(role: str, rules: Iterable[Mapping[str, Any]]) -> set[Right]:
+    """Returns the rights of a role's rules; role is kind/name."""
+    return {
+        Right(role.lower(), group, resource, verb)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
 
 
-def refused(log: Path, rights: Iterable[Right]) -> list[str]:
-    """Returns what the operator asked for and no rule of its roles grants.
+def used(log: Path, account: str = OPERATOR_ACCOUNT) -> set[Right]:
+    """Returns the rights that the operator, or another account, has used, by the role through which each was granted."""
+    return {right for event in events(log, account) for right in _rights(event)}
+
+
+def refused(log: Path, rights: Iterable[Right], account: str = OPERATOR_ACCOUNT) -> list[str]:
+    """Returns what the operator, or another account, asked for and no rule of its roles grants.
 
     What one grants is refused too: before a role is bound in a new namespace, and after the release was uninstalled. What tests ask
     for with a token of its account is not the operator's: that comes from its pods.
@@ -60,7 +65,7 @@ def refused(log: Path, rights: Iterable[Right]) -> list[str]:
     return sorted(
         {
             f"{event['verb']} {event['requestURI'].partition('?')[0]}"
-            for event in events(log)
+            for event in events(log, account)
             if event.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid"
             and _POD in event["user"].get("extra", {})
             and (*_about(event), event["verb"]) not in known
@@ -68,17 +73,17 @@ def refused(log: Path, rights: Iterable[Right]) -> list[str]:
     )
 
 
-def events(log: Path) -> Iterator[dict[str, Any]]:
-    """Goes through what the log has of the operator; with its token, tests use kubectl, which the operator never does."""
+def events(log: Path, account: str = OPERATOR_ACCOUNT) -> Iterator[dict[str, Any]]:
+    """Goes through what the log has of an account, the operator's if none is named; with its token, tests use kubectl, which the operator never does."""
     for line in lines(log):
         event = json.loads(line)
         by_hand = event.get("userAgent", "").startswith("kubectl/")
-        if event["user"]["username"] == OPERATOR_ACCOUNT and not by_hand:
+        if event["user"]["username"] == account and not by_hand:
             yield event
 
 
 def lines(log: Path) -> Iterator[str]:
-    """Goes through the lines of the log that name the operator's account."""
+    """Goes through the lines of the log that name the operator's account, or one of a hook, which begins so."""
     # a large log is put aside, under its name and the time
     for part in sorted(log.parent.glob(f"{log.stem}*{log.suffix}")):
         yield from (line for line in whole_lines(part) if OPERATOR_ACCOUNT in line)

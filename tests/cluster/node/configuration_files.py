@@ -15,6 +15,10 @@ COMPONENT_USERS = ("controller-manager", "scheduler", "kube-proxy", "kubelet", "
 
 
 OPERATOR_ACCOUNT = "system:serviceaccount:relay-system:relay-operator"
+HOOK_ACCOUNTS = {
+    f"clusterrole/relay-operator-{hook}": f"{OPERATOR_ACCOUNT}-{hook}" for hook in ("crds", "trial")
+}
+"""The accounts of the chart's hooks, by the roles that are theirs alone."""
 """Of the operator in the tests' clusters."""
 
 
@@ -38,7 +42,7 @@ def write(record: ClusterRecord, *, snapshotter: str) -> None:
 def audit_policy() -> dict[str, Any]:
     """Returns what the API server logs, if it does: changes that pods make, and which pod made each; not those of the control plane.
 
-    Of the operator it logs what it reads, too: tests compare its rights with what it uses.
+    Of the operator and of the chart's hooks it logs what they read, too: tests compare their rights with what they use.
     """
     changes = ["create", "update", "patch", "delete", "deletecollection"]
     pods = {
@@ -49,7 +53,7 @@ def audit_policy() -> dict[str, Any]:
     }
     operator = {
         "level": "Metadata",
-        "users": [OPERATOR_ACCOUNT],
+        "users": [OPERATOR_ACCOUNT, *HOOK_ACCOUNTS.values()],
         "verbs": ["get", "list", "watch"],
         "omitStages": ["RequestReceived"],
     }

@@ -1,15 +1,18 @@
-"""The operator uses each right that the chart grants it, and asks for no other: by the audit logs of everything that ran before.
+"""The operator and the chart's hooks use each right that the chart grants them, and ask for no other: by the audit logs of everything that ran before.
 
 A part of the tests uses a part of the rights, so without the others only what is asked for is compared.
 """
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes.config import new_client_from_config
 from tests.cluster import cluster_records
+from tests.cluster.node.configuration_files import HOOK_ACCOUNTS
 from tests.cluster.session.fixtures import tell
 from tests.demo import stage
 from tests.demo.commands import Cluster, wait_until
@@ -28,6 +31,11 @@ RARE = {
     "when the RoleBinding is made",
 }
 """Rights that no test uses, each with the reason for which it is granted."""
+RARE_OF_HOOKS = {
+    "clusterrole/relay-operator-crds: create customresourcedefinitions.apiextensions.k8s.io": "of a kind that a later version "
+    "adds: helm has installed those of this one",
+}
+"""The same of the chart's hooks."""
 PROVIDER = {"endpoint": {"url": "https://busy.example.com"}, "models": [{"name": "busy"}]}
 TOOL_SERVER = {"endpoint": {"url": "http://10.255.255.1/mcp"}}
 """An address that is not asked without egressCIDRs: a look at it takes no time."""
@@ -126,12 +134,49 @@ def test_the_operator_uses_every_right_that_it_has(
     # everybody may ask for the API's description, through roles of the cluster's own
     used = {right for log in logs for right in used_rights.used(log) if right.role in ROLES}
     unused = {str(one) for one in granted - used} - RARE.keys()
-    files = {path.name for path in Path(__file__).parents[1].glob("test_*.py")}
-    ran = {item.path.name for item in request.session.items} | records.ran()
     tell(request.config, f"  {len(granted)} rights, {len(granted & used)} of them used")
     assert {str(one) for one in used - granted} == set()
     assert {one for one in RARE if one in {str(right) for right in used}} == set()
-    if files <= ran:
+    if everything_ran(request):
         assert unused == set()
     else:
         tell(request.config, f"  not used by these tests: {'; '.join(sorted(unused)) or 'none'}")
+
+
+def hook_roles(cluster: Cluster) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Yields the roles of the chart's hooks, which exist only while these run, with their rules."""
+    made = cluster.helm(
+        "template", "relay-operator", str(stage.CHART), "--namespace", stage.OPERATOR_NAMESPACE,
+        "--set", "crds.upgradeJob.enabled=true",
+    )  # fmt: skip
+    for one in yaml.safe_load_all(made):
+        is_hook = "helm.sh/hook" in (((one or {}).get("metadata") or {}).get("annotations") or {})
+        if is_hook and one["kind"] in ("ClusterRole", "Role"):
+            yield f"{one['kind'].lower()}/{one['metadata']['name']}", one["rules"]
+
+
+def test_hooks_use_every_right_that_they_have_and_ask_for_no_other(
+    logs: list[Path], staged: Cluster, request: pytest.FixtureRequest
+) -> None:
+    roles = dict(hook_roles(staged))
+    assert roles.keys() == HOOK_ACCOUNTS.keys()
+    # the trial has those of a tenant's people, too
+    shared = used_rights.granted(staged, {"clusterrole/relay-tenant": ""})
+    for role, account in HOOK_ACCOUNTS.items():
+        granted = used_rights.of_rules(role, roles[role])
+        refused = [
+            one for log in logs for one in used_rights.refused(log, granted | shared, account)
+        ]
+        assert refused == []
+        used = {one for log in logs for one in used_rights.used(log, account) if one.role == role}
+        tell(request.config, f"  {role}: {len(granted)} rights, {len(used)} of them used")
+        assert {str(one) for one in used - granted} == set()
+        # a hook uses all of them whenever it runs
+        unused = {str(one) for one in granted - used} if used else set()
+        assert unused == {one for one in RARE_OF_HOOKS if used and one.startswith(f"{role}:")}
+        assert used or not everything_ran(request)
+
+
+def everything_ran(request: pytest.FixtureRequest) -> bool:
+    files = {path.name for path in Path(__file__).parents[1].glob("test_*.py")}
+    return files <= {item.path.name for item in request.session.items} | records.ran()

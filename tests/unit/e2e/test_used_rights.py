@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.node.configuration_files import OPERATOR_ACCOUNT
+from tests.cluster.node.configuration_files import HOOK_ACCOUNTS, OPERATOR_ACCOUNT
 from tests.e2e.used_rights import Right, refused, used
 
 POD = "authentication.kubernetes.io/pod-name"
@@ -45,6 +45,20 @@ def test_a_request_uses_the_right_of_the_role_that_allowed_it(tmp_path: Path) ->
         Right("clusterrole/tenant", "apps", "deployments", "get"),
         Right("clusterrole/tenant", "apps", "deployments/status", "patch"),
     }
+
+
+def test_a_hook_has_an_account_of_its_own(tmp_path: Path) -> None:
+    hook = HOOK_ACCOUNTS["clusterrole/relay-operator-trial"]
+    log = written(
+        tmp_path,
+        event("create", "tenants", user=hook),
+        event("delete", "nodes", user=hook, decision="forbid", code=403),
+        event("get", "deployments"),
+    )
+    assert {one.resource for one in used(log, hook)} >= {"tenants"}
+    assert "deployments" not in {one.resource for one in used(log, hook)}
+    assert refused(log, [], hook) == ["delete /api/v1/nodes"]
+    assert refused(log, []) == []
 
 
 def test_what_is_applied_and_did_not_exist_was_created_too(tmp_path: Path) -> None:
