@@ -30,119 +30,120 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="RELAY_", frozen=True, extra="ignore")
 
     tenant_uid: str
-    """The only tenant whose documents are taken."""
+    """UID of the tenant; documents of any other tenant are rejected."""
     document_public_keys: str
-    """Comma-separated base64 of raw Ed25519 public keys that may sign documents."""
+    """Public keys that verify signed documents: comma-separated base64 of raw Ed25519 keys."""
     pod_name: str = ""
-    """Stands in log lines; metrics leave it to the scraper's own labels."""
+    """Included in log lines; metrics rely on the labels that Prometheus adds."""
 
     workers: Annotated[int, Field(ge=1, le=64)] = 1
-    """Worker processes. One keeps a small tenant cheap; more only helps a pod with more than one core."""
+    """Number of worker processes. More than one only helps a pod with more than one core."""
     traffic_host: str = "::"
-    """Every address, of IPv4 too; a kernel without IPv6 listens on IPv4 alone."""
+    """Address to listen on; :: is all addresses, including IPv4. Without IPv6 in the kernel only IPv4 is used."""
     traffic_port: Annotated[int, Field(ge=0, le=65535)] = TRAFFIC_PORT
-    """0 takes a free port, named in the log line `listening`; for tests."""
+    """0 chooses a free port, logged in the line `listening`; for tests."""
     admin_host: str = "::"
     """As traffic_host, for metrics, health and documents."""
     admin_port: Annotated[int, Field(ge=0, le=65535)] = ADMIN_PORT
-    """0 takes a free port; for tests."""
+    """0 chooses a free port; for tests."""
     admin_max_connections: Count = 64
-    """Beyond it the oldest gives way: probes, scrapes and pushes must get in, and take milliseconds."""
+    """Above this the oldest connection is closed, so that probes, scrapes and pushes always get through; they take milliseconds."""
     admin_request_seconds: Seconds = 10.0
-    """From a request's first byte to its last."""
+    """Maximum time from a request's first byte to its last."""
 
     document_path: Path = Path(DOCUMENT_MOUNT) / DOCUMENT_KEY
     """The document, mounted from the ConfigMap that the operator writes."""
     document_poll_seconds: Seconds = 1.0
     """Seconds between checks of the mounted document, TLS and upstream keys; one stat each."""
     state_directory: Path = Path(STATE_MOUNT)
-    """The accepted document is kept here over a restart of the container."""
+    """The accepted document is stored here, so that it survives a restart of the container."""
     upstream_keys_directory: Path = Path(UPSTREAM_KEYS_MOUNT)
-    """One file for each key that providers are shown, mounted from a Secret."""
+    """One file for each provider key, mounted from a Secret."""
     tls_directory: Path = Path(TLS_MOUNT)
-    """Certificate and key towards callers, mounted from the Secret that the Tenant names."""
+    """TLS certificate and key for callers, mounted from the Secret that the Tenant names."""
     kept_tls_directory: Path = Path(KEPT_TLS_MOUNT)
-    """The last good certificate and its key are kept here, if it exists; it has to be in memory."""
+    """The last good certificate and its key are stored here, if the directory exists; it must be in memory (tmpfs)."""
 
     drain_seconds: Seconds = 30.0
-    """From SIGTERM to exit at the latest; below the pod's termination grace period."""
+    """Maximum time from SIGTERM to exit; must be below the pod's termination grace period."""
     drain_accept_seconds: Annotated[float, Field(ge=0, le=3600)] = 3.0
-    """New connections are still served this long after SIGTERM: endpoints take that long to leave load balancers."""
+    """New connections are still accepted for this long after SIGTERM, until endpoints have been removed from load balancers."""
 
     header_timeout_seconds: Seconds = 10.0
-    """From a request's first byte to the end of its head; ends a slowloris."""
+    """Maximum time from a request's first byte to the end of its headers; protects against slowloris attacks."""
     body_timeout_seconds: Seconds = 60.0
-    """Longest silence inside a request body."""
+    """Longest pause within a request body."""
     idle_timeout_seconds: Seconds = 75.0
-    """A client connection without a request is closed after this; above the 60 s of common load balancers."""
+    """An idle client connection is closed after this; keep it above the 60 s of common load balancers."""
     connection_age_seconds: Seconds = 600.0
-    """A client connection is closed after its answer once it is this old (less up to a quarter), so that load spreads
-    over new pods."""
+    """Maximum age of a client connection (minus up to a quarter as jitter). It is then closed after its current answer,
+    so that load spreads to new pods."""
     slow_reader_seconds: Seconds = 120.0
-    """A client that takes no byte of its answer for this long is disconnected: it holds a seat of its tenant."""
+    """A client that reads nothing of its answer for this long is disconnected, because it occupies a seat of its tenant."""
     max_header_bytes: Count = 32 * 1024
-    """Of the head of a request or an answer, start line included."""
+    """Maximum size of the headers of a request or an answer, including the start line."""
     max_headers: Count = 100
-    """Of a request or an answer."""
+    """Maximum number of headers of a request or an answer."""
     max_body_bytes: Count = 32 * MIB
-    """Above it 413. Chat requests with a few images stay below 20 MiB."""
+    """Maximum size of a request body; larger ones are refused with 413. Chat requests with a few images stay below 20 MiB."""
     max_buffered_bytes: Count = 256 * MIB
-    """Request bodies held by one worker at a time; beyond it 503, so that a burst of large bodies cannot kill the pod.
+    """Total size of request bodies that one worker holds at a time. Above it calls are refused with 503, so that a burst of
+    large bodies cannot exhaust the pod's memory.
 
-    This, the largest body, the connections and the cached heads become less where the memory of the pod asks for it."""
+    This limit and those on body size, connections and cached headers are lowered if the pod has little memory."""
     # by relay.process.memory_plan
     memory_limit_bytes: Annotated[int, Field(ge=32 * MIB, le=2**50)] | None = None
-    """The memory of the pod; without it the limit of the control group counts."""
+    """Memory of the pod; if not set, the cgroup's limit is used."""
     max_cached_head_bytes: Annotated[int, Field(ge=0, le=2**40)] = 32 * MIB
-    """Request heads that one worker keeps to recognise them; beyond it further connections have theirs parsed each time."""
+    """Total size of request headers that one worker caches to recognise repeated ones; above it, headers of further connections are parsed for each request."""
     max_connections: Count = 20_000
-    """Client connections of one worker; more are closed at once."""
+    """Maximum number of client connections per worker; more are closed immediately."""
 
     connect_timeout_seconds: Seconds = 5.0
-    """Name look-up, TCP and TLS handshake to a provider."""
+    """Timeout for DNS lookup, TCP and TLS handshake to a provider."""
     first_byte_timeout_seconds: Seconds = 300.0
-    """From the request sent to the provider's first byte; reasoning models think for minutes."""
+    """Maximum time from sending the request to the provider's first byte; reasoning models can take minutes."""
     upstream_idle_timeout_seconds: Seconds = 120.0
-    """Longest silence inside a provider's answer."""
+    """Longest pause within a provider's answer."""
     stream_keepalive_seconds: Seconds = 15.0
-    """An answer's stream that is silent this long gets a comment line: clients skip it, load balancers see traffic."""
+    """A stream that is silent for this long gets a comment line, which clients ignore and which keeps load balancers from closing the connection."""
     upstream_keepalive_seconds: Seconds = 50.0
-    """An idle provider connection is closed after this, before common servers (60 s and more) close it under us."""
+    """An idle provider connection is closed after this, before common servers (60 s and more) close it."""
     upstream_age_seconds: Seconds = 600.0
-    """A provider connection is replaced after this, so that changes of DNS reach us."""
+    """Maximum age of a provider connection, so that DNS changes take effect."""
     upstream_warm_connections: Annotated[int, Field(ge=0, le=64)] = 1
-    """Connections to each provider of the document kept open without traffic."""
+    """Number of idle connections kept open to each provider in the document."""
     dns_ttl_seconds: Seconds = 30.0
-    """Seconds for which a provider's addresses are reused; when a look-up fails the last good ones serve on."""
+    """How long a provider's resolved addresses are reused; if a lookup fails, the last good ones stay in use."""
 
     retry_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Further attempts (fallback, second connect) allowed per request, on average, so that routes with several
-    fallbacks cannot multiply load when everything fails."""
+    """Additional attempts (fallback, reconnect) allowed per request on average, so that routes with several fallbacks do not
+    multiply the load when everything fails."""
     retry_burst: Count = 100
-    """Further attempts that may come at once before the ratio binds."""
+    """Additional attempts allowed in a burst before that ratio applies."""
     shadow_concurrency: Count = 8
-    """Shadow copies in flight per worker; beyond it a sample is skipped and counted."""
+    """Maximum number of shadow copies in flight per worker; above it copies are skipped and counted."""
     shadow_max_body_bytes: Count = 1 * MIB
-    """Larger requests are not copied: a shadow may not cost the memory of a user's call."""
+    """Larger requests are not copied, so that copies do not use the memory needed for callers' requests."""
 
     ledger_url: Annotated[str, Field(pattern="^https?://[^/ ]+/?$")] | None = None
-    """Where relay-ledger takes records of attempts; without it none are written."""
+    """URL to which records of attempts are delivered (relay-ledger); if not set, none are written."""
     ledger_token_file: Path | None = None
-    """The token by which the ledger knows this tenant's relays, read anew for each delivery."""
+    """Token that authenticates this tenant's relays to the ledger; read again for each delivery."""
     outbox_directory: Path = Path(OUTBOX_MOUNT)
-    """Records of attempts are kept here until the ledger has them; has to outlive the container, and needs the space below."""
+    """Records of attempts are stored here until the ledger has them; the directory must survive the container and provide the space below."""
     outbox_mebibytes: Annotated[int, Field(ge=4, le=65_536)] = 64
-    """All that the files of the outbox take; some 3,200 attempts a mebibyte. At least 4 for each worker."""
+    """Maximum size of the outbox's files for attempts; about 3,200 attempts per MiB. At least 4 for each worker."""
     tool_call_mebibytes: Annotated[int, Field(ge=1, le=1024)] = 8
-    """All that the files of tool calls take, beside those of attempts; some 780 calls a mebibyte. When they are full, calls are served and not recorded.
-    At least 1 for each worker: it writes what servers had and what is only denied into files of their own, and begins the next before it ends one."""
+    """Maximum size of the outbox's files for tool calls; about 780 calls per MiB. When they are full, calls are served without being recorded.
+    At least 1 for each worker, which keeps calls that reached a server and denied calls in separate files, and starts the next file before it ends one."""
     outbox_when_full: Literal["serve", "refuse"] = "serve"
-    """serve: attempts are sent without being recorded, and counted as dropped. refuse: calls are refused until there is room."""
+    """serve: attempts are sent without being recorded, and counted as dropped. refuse: calls are refused until there is space."""
     outbox_drain_seconds: Seconds = 3.0
-    """For the last deliveries after the workers have ended; with drain_seconds below the pod's termination grace period."""
+    """Time for the last deliveries after the workers have exited; together with drain_seconds it must be below the pod's termination grace period."""
 
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
-    """The least important lines that are written."""
+    """Minimum level of the lines that are logged."""
     usage_log: bool = True
     """One line per provider attempt on standard output."""
 

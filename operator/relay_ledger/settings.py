@@ -46,55 +46,55 @@ class Settings(BaseSettings):
     database: SecretStr
     """`sqlite:////path/ledger.db`, or `postgresql://user:password@host/name`."""
     keys_file: Path = Path("/etc/relay-ledger/keys/keys")
-    """Keys of the tokens of relays and of the operator, one a line. The first makes tokens, all of them verify."""
+    """Keys from which the tokens of relays and of the operator are derived, one per line. The first key creates tokens; all keys verify them."""
     keys_poll_seconds: Seconds = 2.0
-    """Between looks whether that file is another."""
+    """Interval at which that file is checked for changes."""
 
     ingest_host: str = "::"
-    """Every address, of IPv4 too, for records, questions of relays and credit."""
+    """Address to listen on for records, queries of relays, and credit; :: is all addresses, including IPv4."""
     ingest_port: Port = INGEST_PORT
-    """0 takes a free port, named in the log line `listening`; for tests."""
+    """0 chooses a free port, logged in the line `listening`; for tests."""
     admin_host: str = "::"
     """As ingest_host, for probes and metrics."""
     admin_port: Port = 8091
-    """0 takes a free port; for tests."""
+    """0 chooses a free port; for tests."""
     body_seconds: Seconds = 10.0
-    """From a batch's head to its last byte."""
+    """Maximum time from the headers of a batch to its last byte."""
     max_batches: Count = 64
-    """Batches in hand at a time; more are refused with 503, and come again."""
+    """Maximum number of batches in progress; more are refused with 503, and relays send them again."""
     max_connections: Count = 4096
-    """Of each port at a time, and at most half of the files that the process may open beside its own 64. Beyond them the address that has most gives one up."""
+    """Maximum number of connections per port, and at most half of the file descriptors that the process may open beyond its own 64. Above it, a connection of the address with the most is closed."""
     connections_per_address: Count = 512
-    """Beyond them an address gives up the one that waits for longest; behind one may be all relay pods of a node. Half of the port's where files bound that."""
+    """Maximum number of connections per client address, behind which may be all relay pods of a node. Above it, the connection that has waited longest is closed. At most half of the port's limit if file descriptors bound that."""
     drain_seconds: Seconds = 20.0
-    """From SIGTERM to the exit at the latest."""
+    """Maximum time from SIGTERM to exit."""
 
     lease_seconds: Annotated[int, Field(ge=2, le=3600)] = LEASE_SECONDS
-    """What a relay pod has leased of a budget and not spent comes back so long after its last word."""
+    """A relay pod's unspent lease of a budget is returned this long after the pod's last message."""
 
     past_days: Annotated[int, Field(ge=1, le=366)] = 35
-    """Records of older attempts are kept apart: their months may be closed."""
+    """Records of attempts older than this are quarantined: their statements may be final."""
     future_seconds: Annotated[int, Field(ge=0, le=86_400)] = 300
-    """Records of attempts that are to be sent later than this are kept apart: a clock is wrong."""
+    """Records of attempts sent further in the future than this are quarantined: a clock is wrong."""
     open_seconds: Annotated[int, Field(ge=60, le=30 * 86_400)] = 6 * 3600
-    """An attempt of which nobody has heard for so long after it was sent is closed by the ledger; more than the longest stream takes."""
+    """An attempt without a result this long after it was sent is closed by the ledger; set it longer than the longest stream takes."""
     upkeep_seconds: Seconds = 15.0
-    """Between looks for what is overdue, and the numbers of the metrics."""
+    """Interval at which overdue attempts are closed and gauges are updated."""
     audit_hours: Annotated[int, Field(ge=1, le=30 * 24)] = 24
-    """Between audits of the days that records may still come for (past_days)."""
+    """Interval between audits of the days for which records may still arrive (past_days)."""
     reports: tuple[ReportSource, ...] = ()
-    """Providers that are compared with their own reports each report_hours, as a JSON list. None by default: nothing is asked of anybody."""
+    """Providers whose own reports are compared with the ledger every report_hours, as a JSON list. None by default."""
     report_hours: Annotated[int, Field(ge=1, le=31 * 24)] = 24
-    """Between comparisons of a provider; what failed is tried again every hour."""
+    """Interval between comparisons with a provider; a failed one is retried every hour."""
     report_mebibytes: Annotated[int, Field(ge=96, le=64 * 1024)] = 192
-    """Memory that one comparison may take beside what serves; its program takes 65 before it reads anything."""
+    """Memory that one comparison may use in addition to the serving process; the program itself needs 65 MiB."""
     grace_hours: Annotated[int, Field(ge=1, le=35 * 24)] = 72
-    """A period that is over waits so long for late records; then its statement is made final."""
+    """A statement waits this long after the end of its period for late records; then it becomes final."""
     kept_days: Annotated[int, Field(ge=1, le=36_500)] = 400
-    """Whole months older than this go; their sums stay."""
+    """Records of whole months older than this are deleted; their sums are kept."""
 
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
-    """The least important lines that are written."""
+    """Minimum level of the lines that are logged."""
 
     @model_validator(mode="after")
     def _keeps_what_it_takes(self) -> Self:

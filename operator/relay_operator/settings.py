@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     )
     tenant_cluster_role: str = Field(
         default="relay-operator-tenant",
-        description="the ClusterRole the operator binds itself to in each tenant namespace",
+        description="the ClusterRole that the operator binds to itself in each tenant namespace",
     )
     service_account: str = Field(
         default="relay-operator", description="the operator's own ServiceAccount"
@@ -50,10 +50,10 @@ class Settings(BaseSettings):
     pod_selector: str = Field(
         default="app.kubernetes.io/name=relay-operator,app.kubernetes.io/instance=relay-operator",
         min_length=1,
-        description="labels of the operator's own pods; relays' admin ports are open to them",
+        description="labels of the operator's own pods; they may connect to relays' admin ports",
     )
     prometheus_url: str = Field(
-        default="", description="base URL of Prometheus; empty leaves every analysis unmeasurable"
+        default="", description="base URL of Prometheus; if empty, every analysis is unmeasurable"
     )
     prometheus_namespace: str = Field(
         default="monitoring", description="namespace of Prometheus' pods, which may scrape relays"
@@ -68,29 +68,30 @@ class Settings(BaseSettings):
     prometheus_job: str = Field(
         default="relays-slo",
         min_length=1,
-        description="job that scrapes /metrics/slo; no other job's series count",
+        description="job that scrapes /metrics/slo; series of other jobs are ignored",
     )
     prometheus_job_label: LabelName = Field(
-        default="job", description="label by which the scraper names its job"
+        default="job", description="label in which Prometheus records the job"
     )
     prometheus_namespace_label: LabelName = Field(
-        default="namespace", description="label by which the scraper names a pod's namespace"
+        default="namespace", description="label in which Prometheus records a pod's namespace"
     )
     prometheus_pod_label: LabelName = Field(
-        default="pod", description="label by which the scraper names a pod"
+        default="pod", description="label in which Prometheus records a pod"
     )
     prometheus_headers: dict[HeaderName, HeaderValue] = Field(
-        default={}, description="sent with every query, as JSON; X-Scope-OrgID is a Mimir's tenant"
+        default={},
+        description="headers sent with every query, as JSON; e.g. X-Scope-OrgID for a Mimir tenant",
     )
     prometheus_ca_file: str = Field(
-        default="", description="certificates that sign Prometheus' own; empty takes the system's"
+        default="", description="CA certificates for Prometheus; if empty, the system's"
     )
     prometheus_certificate_file: str = Field(
         default="", description="client certificate, with prometheus_key_file"
     )
     prometheus_key_file: str = Field(default="", description="key of the client certificate")
     prometheus_token_file: str = Field(
-        default="", description="bearer token; read for each query, so it may be renewed"
+        default="", description="bearer token; read for each query, so it can be rotated"
     )
     prometheus_username_file: str = Field(
         default="", description="user name for basic authentication, with prometheus_password_file"
@@ -100,31 +101,31 @@ class Settings(BaseSettings):
     )
     webhook_url: str = Field(
         default="",
-        description="told of every move of a canary and of thresholds of budgets; empty tells nobody",
+        description="URL that is notified of every move of a canary and of budget thresholds; if empty, no messages are sent",
     )
     webhook_secret_file: str = Field(
         default="",
-        description="whsec_ and base64: what messages are signed with; read for each, so it may be renewed",
+        description="signing key of messages (whsec_ and base64); read for each message, so it can be rotated",
     )
     webhook_ca_file: str = Field(
-        default="", description="certificates that sign the receiver's; empty takes the system's"
+        default="", description="CA certificates for the receiver; if empty, the system's"
     )
     webhook_allowed_cidrs: str = Field(
         default="",
-        description="comma-separated addresses that are not public where the receiver may be",
+        description="comma-separated non-public address blocks in which the receiver may be",
     )
     ledger_url: str = Field(
         default="",
         pattern=r"^(https?://[^@/ ]+)?$",
-        description="where relays and the operator reach relay-ledger; empty for a platform without a ledger",
+        description="URL at which relays and the operator reach relay-ledger; empty for a platform without a ledger",
     )
     ledger_keys_file: str = Field(
         default="",
-        description="keys of the tokens of relays and operator, one a line; those of the ledger, and read again when they change",
+        description="file with the ledger's keys, one per line, from which the tokens of relays and of the operator are derived; reloaded when it changes",
     )
     ledger_pod_selector: str = Field(
         default="app.kubernetes.io/name=relay-operator-ledger,app.kubernetes.io/instance=relay-operator",
-        description="labels of the ledger's pods, where the operator runs; relays may reach them",
+        description="labels of the ledger's pods in the operator's namespace; relays may connect to them",
     )
     outbox_mebibytes: int = Field(
         default=64,
@@ -140,13 +141,13 @@ class Settings(BaseSettings):
     )
     outbox_when_full: Literal["serve", "refuse"] = Field(
         default="serve",
-        description="what a relay does without that space: serve calls that are not recorded, or refuse them",
+        description="what a relay does when that space is full: serve calls without recording them, or refuse them",
     )
     outbox_drain_seconds: int = Field(
         default=15,
         ge=1,
         le=3600,
-        description="grace period of relay pods beyond drain_seconds: for records that the ledger does not have yet",
+        description="additional grace period of relay pods after drain_seconds, to deliver records that the ledger does not have yet",
     )
     dns_namespace: str = Field(
         default="kube-system", description="namespace of the cluster's DNS pods"
@@ -156,20 +157,20 @@ class Settings(BaseSettings):
         description="labels of the DNS pods there; empty for every pod of that namespace",
     )
     dns_cidrs: str = Field(
-        default="", description="comma-separated addresses of DNS servers that are no pods"
+        default="", description="comma-separated addresses of DNS servers that are not pods"
     )
     dns_nameservers: str = Field(
         default="",
-        description="comma-separated addresses of the DNS servers that relays ask in place of the cluster's; empty asks those",
+        description="comma-separated addresses of DNS servers that relays use instead of the cluster's; if empty, they use the cluster's",
     )
     cluster_domain: str = Field(
         default="cluster.local",
         pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
-        description="DNS domain of the cluster, by which relays name the Services of Providers",
+        description="DNS domain of the cluster, used in the names of Providers' Services",
     )
     cluster_cidrs: str = Field(
         default="",
-        description="comma-separated addresses of the cluster itself (nodes, API server): no Provider leads relays there",
+        description="comma-separated address blocks of the cluster itself (nodes, API server); no Provider may use them",
     )
 
     @field_validator("prometheus_url")
@@ -257,17 +258,17 @@ class Settings(BaseSettings):
         default=300,
         ge=0,
         le=86_400,
-        description="two relay pods ask each Provider in use for its list of models this often; 0 asks never",
+        description="interval at which two relay pods request the list of models of each Provider in use; 0 disables this",
     )
     isolation_required: bool = Field(
         default=True,
-        description="a tenant whose relay is shown to reach what its network policies forbid is given no Provider's key",
+        description="whether a tenant gets no provider keys if its relay can reach destinations that its network policies forbid",
     )
     isolation_probe_seconds: float = Field(
         default=900,
         ge=10,
         le=86_400,
-        description="the isolation of every tenant is measured this often, give or take a tenth",
+        description="interval at which the isolation of every tenant is measured, with 10 % jitter",
     )
     pod_ips: str = Field(
         default="", description="comma-separated addresses of the operator's own pod"
@@ -275,7 +276,7 @@ class Settings(BaseSettings):
     api_server_host: str = Field(
         default="",
         validation_alias="KUBERNETES_SERVICE_HOST",
-        description="address of the API server as the kubelet tells every pod",
+        description="address of the API server, set by the kubelet in every pod",
     )
     api_server_port: int = Field(
         default=443,
@@ -288,84 +289,90 @@ class Settings(BaseSettings):
         default=0.5,
         gt=0,
         le=86_400,
-        description="period of the SLO loop; one query a tick for all routes",
+        description="period of the SLO loop; the number of queries per tick does not depend on the number of routes",
     )
     canaries_at_once: int = Field(
         default=0,
         ge=0,
         le=100_000,
-        description="how many canaries of all tenants may be raised at once; others wait in line. 0 sets no limit",
+        description="how many canaries, over all tenants, may progress at the same time; others wait. 0 sets no limit",
     )
     workers: int = Field(
-        default=8, ge=1, le=64, description="reconcile workers; CPU-bound, more only adds latency"
+        default=8,
+        ge=1,
+        le=64,
+        description="reconcile workers; the work is CPU-bound, so more only add latency",
     )
     resync_seconds: float = Field(
         default=600,
         gt=0,
         le=86_400,
-        description="every object is reconciled at least this often, each at a moment of its own; with more than 750 Tenants with a route each, at a rate that stays the same",
+        description="every object is reconciled at least this often, spread evenly over the interval; with more than 750 Tenants with a route each, at a constant rate",
     )
     api_calls_per_second: float = Field(
         default=500,
         ge=0,
         le=1_000_000,
-        description="calls to the API server that all reconciles together make for long; 0 sets no limit",
+        description="sustained rate of calls to the API server over all reconciles; 0 sets no limit",
     )
     api_calls_per_second_of_tenant: float = Field(
         default=50,
         ge=0,
         le=1_000_000,
-        description="as above, those for one tenant; 0 sets no limit",
+        description="the same for the reconciles of one tenant; 0 sets no limit",
     )
     secret_check_seconds: float = Field(
         default=30,
         gt=0,
         le=86_400,
-        description="the Secrets of every tenant and those that Providers name are looked at this often",
+        description="interval at which the Secrets of every tenant and of Providers are checked",
     )
     service_check_seconds: float = Field(
         default=5,
         gt=0,
         le=86_400,
-        description="the Services that Providers name are looked at this often",
+        description="interval at which the Services of Providers are checked",
     )
     shard: str = Field(
         default="",
-        description="name of the shard that this operator is; empty for the main one, which has the Tenants of no shard",
+        description="name of this operator's shard; empty for the main operator, which has all Tenants that match no shard",
     )
     shards: str = Field(
         default="[]",
-        description="all shards in their order, as JSON: name and tenantSelector of each; a Tenant is the first one's that selects it",
+        description="all shards in order, as JSON with name and tenantSelector; a Tenant belongs to the first shard that matches it",
     )
     lease_seconds: int = Field(
         default=6,
         ge=3,
         le=60,
-        description="after this long without a sign of the leader a standby takes over; the leader stops at five sixths of it",
+        description="duration of the Lease: a standby takes over after this time without a renewal; the leader stops after five sixths of it",
     )
     push_timeout_seconds: float = Field(
         default=2.0,
         gt=0,
         le=86_400,
-        description="a pod that does not acknowledge a document in this time is tried again",
+        description="time in which a pod must acknowledge a pushed document before the push is retried",
     )
     tiers_file: str = Field(
-        default="", description="the platform's tiers, in JSON; empty for a platform without any"
+        default="", description="file with the platform's tiers, in JSON; empty if there are none"
     )
     rollouts_at_once: int = Field(
         default=5,
         ge=1,
         le=1000,
-        description="how many tenants' relay pods a change of the platform rolls at once (image, tier)",
+        description="how many tenants' relay pods a platform change (image, tier) rolls at the same time",
     )
     rollout_seconds: int = Field(
         default=300,
         ge=10,
         le=3600,
-        description="new relay pods that are not available after this do not become available",
+        description="time after which a rollout counts as failed if new relay pods are not available",
     )
     drain_seconds: int = Field(
-        default=60, ge=1, le=3600, description="grace period of relay pods: streams finish in it"
+        default=60,
+        ge=1,
+        le=3600,
+        description="grace period of relay pods, in which open streams finish",
     )
     port: int = Field(
         default=names.OPERATOR_PORT,
