@@ -10,7 +10,7 @@ from typing import Final, Literal
 from relay_contract.billing.attempt_event import AttemptClosed, AttemptOpened, AttemptRecord
 from relay_contract.billing.token_buckets import BUCKETS, UNITS, BilledUnits, TokenBuckets
 from relay_ledger.booking.price_book import Account, PriceBook
-from relay_ledger.prices.price_list import PriceList
+from relay_ledger.prices.price_list import NO_ENTRY, PriceList
 from relay_ledger.prices.pricing import Priced, Unpriced, Use, price_of
 
 PostingKind = Literal["opened", "usage", "swept", "reversal", "repricing"]
@@ -38,12 +38,16 @@ Figures = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """One account of a posting: pico-USD, and the version of the list that they, or what is held, come from; detail says what is missing."""
+    """One account of a posting: pico-USD, and the version of the list that they, or what is held, come from; detail says what is missing.
+
+    entry is the place in the list of that whose prices make the amount: among those of tools for a tool call.
+    """
 
     state: AmountState
     pico: int = 0
     version: str = ""
     detail: str = ""
+    entry: int = NO_ENTRY
 
 
 FREE: Final = Amount("free")
@@ -278,7 +282,7 @@ def without_list(subject: str) -> Amount:
 def amount_of(found: Priced | Unpriced) -> Amount:
     """Returns a price, or that there is none, as an amount."""
     match found:
-        case Priced(pico, version):
-            return Amount("priced", pico, version)
+        case Priced(pico, version, entry):
+            return Amount("priced", pico, version, entry=entry)
         case Unpriced(reason, detail, version):
             return Amount("unpriced", 0, version, f"{reason} {detail}"[:256])

@@ -81,11 +81,11 @@ def _refuse_several(
 
 
 def _write(statements: Iterable[Statement], options: argparse.Namespace) -> None:
-    for number, statement in enumerate(statements):
-        if options.format == "csv":
-            text = csv_table(statement, with_header=number == 0)
-        else:
-            text = _FORMS[options.format](statement)
+    if options.format == "csv":
+        sys.stdout.write(csv_table(*statements))
+        return
+    for statement in statements:
+        text = _FORMS[options.format](statement)
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 

@@ -3,13 +3,15 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Final, Literal
 
 from relay_contract.billing.token_buckets import Bucket, Unit
 
 DAY_SECONDS: Final = 24 * 3600
+NO_ENTRY: Final = -1
+"""The place of an entry that stands in no list."""
 PieceName = Unit | Literal["call"]
 
 
@@ -48,7 +50,7 @@ class PriceEntry:
 
     provider and region are "" where the entry holds for all that no other entry names. above_input_tokens: the entry holds for calls with
     more input than this. tokens are micro-USD per million, pieces micro-USD each. What a provider bills like something
-    else has been given its price already.
+    else has been given its price already. place is where the entry stands in its list, from 0 on.
     """
 
     models: frozenset[str]
@@ -61,6 +63,15 @@ class PriceEntry:
     hours: DailyHours | None
     tokens: Mapping[Bucket, int]
     pieces: Mapping[PieceName, int]
+    place: int = field(default=NO_ENTRY, compare=False)
+
+    @property
+    def amounts(self) -> dict[str, int]:
+        """Returns the prices of tokens and of pieces by the names of what is counted."""
+        found: dict[str, int] = {}
+        found.update(self.tokens.items())
+        found.update(self.pieces.items())
+        return found
 
     def is_in_force(self, at: int) -> bool:
         """Returns whether the entry holds at that time."""
@@ -76,7 +87,8 @@ class ToolPrice:
     """What a call of some tools costs for a time, half open: micro-USD for each.
 
     server is "" where the price holds for every server. pattern is the name that a server gives a tool, or with a star at its end
-    the beginning of several. pays_errors tells whether a call counts of which the tool itself says that it failed.
+    the beginning of several. pays_errors tells whether a call counts of which the tool itself says that it failed. place is where the
+    price stands among those of tools in its list, from 0 on.
     """
 
     server: str
@@ -85,6 +97,7 @@ class ToolPrice:
     ends_at: int | None
     call: int
     pays_errors: bool = True
+    place: int = field(default=NO_ENTRY, compare=False)
 
     def is_in_force(self, at: int) -> bool:
         """Returns whether the price holds at that time."""
@@ -109,15 +122,19 @@ class PriceList:
     by_model: Mapping[str, tuple[PriceEntry, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        entries = tuple(replace(one, place=place) for place, one in enumerate(self.entries))
+        tools = tuple(replace(one, place=place) for place, one in enumerate(self.tools))
         by_model: dict[str, tuple[PriceEntry, ...]] = {}
-        for entry in self.entries:
+        for entry in entries:
             for model in entry.models:
                 by_model[model] = (*by_model.get(model, ()), entry)
-        for model, entries in by_model.items():
-            _refuse_overlaps(model, entries)
+        for model, alike in by_model.items():
+            _refuse_overlaps(model, alike)
         _refuse_overlaps_of_tools(self.tools)
         content = json.dumps(_content_of(self), sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+        object.__setattr__(self, "entries", entries)
+        object.__setattr__(self, "tools", tools)
         object.__setattr__(self, "by_model", by_model)
         object.__setattr__(self, "version", f"{self.name}@{digest}")
 
@@ -130,7 +147,7 @@ def _content_of(prices: PriceList) -> Any:
     entries = [_content(entry) for entry in prices.entries]
     # a list without tools has the version that it had before there were any
     return (
-        {"entries": entries, "tools": [asdict(one) for one in prices.tools]}
+        {"entries": entries, "tools": [_content_of_tool(one) for one in prices.tools]}
         if prices.tools
         else entries
     )
@@ -146,6 +163,17 @@ def _content(entry: PriceEntry) -> list[Any]:
         dict(entry.tokens),
         dict(entry.pieces),
     ]
+
+
+def _content_of_tool(price: ToolPrice) -> dict[str, Any]:
+    return {
+        "server": price.server,
+        "pattern": price.pattern,
+        "starts_at": price.starts_at,
+        "ends_at": price.ends_at,
+        "call": price.call,
+        "pays_errors": price.pays_errors,
+    }
 
 
 def _refuse_overlaps(model: str, entries: tuple[PriceEntry, ...]) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 from relay_contract.billing.service_tiers import normal_tier
 from relay_contract.billing.token_buckets import BilledUnits, TokenBuckets
 from relay_ledger.money.amounts import PICOS_PER_MICRO
-from relay_ledger.prices.price_list import PriceEntry, PriceList, normal_model
+from relay_ledger.prices.price_list import NO_ENTRY, PriceEntry, PriceList, normal_model
 
 WithoutPrice = Literal["model", "time", "tier", "dimension", "tool"]
 """model: no entry names it. time: none did then. tier: not in the service tier it was served in. dimension: tokens or pieces
@@ -29,10 +29,11 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """An amount in pico-USD, and the version of the list that it comes from."""
+    """An amount in pico-USD, the version of the list that it comes from, and the place of the entry in it whose prices make the amount."""
 
     pico: int
     version: str
+    entry: int = NO_ENTRY
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,4 +110,5 @@ def _cost(use: Use, entry: PriceEntry, version: str) -> Priced | Unpriced:
         if number and price is None:
             return Unpriced("dimension", unit, version)
         pico += number * (price or 0) * PICOS_PER_MICRO
-    return Priced(pico + entry.pieces.get("call", 0) * PICOS_PER_MICRO, version)
+    pico += entry.pieces.get("call", 0) * PICOS_PER_MICRO
+    return Priced(pico, version, entry.place)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from relay_contract.tools.patterns import STAR, covers
 from relay_ledger.money.amounts import PICOS_PER_MICRO
-from relay_ledger.prices.price_list import PriceList, ToolPrice
+from relay_ledger.prices.price_list import NO_ENTRY, PriceList, ToolPrice
 from relay_ledger.prices.pricing import Priced, Unpriced, WithoutPrice
 
 
@@ -35,8 +35,9 @@ def price_of_call(use: ToolUse, prices: PriceList) -> Priced | Unpriced | None:
         reason: WithoutPrice = "time" if covering else "tool"
         return Unpriced(reason, f"{use.server}/{use.tool}", prices.version)
     price = max(held, key=_specificity)
-    micro = price.call if price.pays_errors or not use.is_error else 0
-    return Priced(micro * PICOS_PER_MICRO, prices.version)
+    if use.is_error and not price.pays_errors:
+        return Priced(0, prices.version, NO_ENTRY)
+    return Priced(price.call * PICOS_PER_MICRO, prices.version, price.place)
 
 
 def _specificity(price: ToolPrice) -> tuple[bool, bool, int]:

@@ -6,7 +6,7 @@ later is an adjustment line of the next one, which names the period that it belo
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 from relay_ledger.money.rounding import CURRENCIES, USD, USD_RATE, Currency, statement_lines
 from relay_ledger.periods.contracts import Terms
@@ -14,6 +14,8 @@ from relay_ledger.periods.months import Period
 
 State = Literal["draft", "grace", "final"]
 LineKind = Literal["usage", "adjustment"]
+CALL: Final = "call"
+"""What is counted on a line of requests: some cost beside their tokens."""
 
 
 class NotDue(ValueError):
@@ -29,8 +31,12 @@ class Line:
     """What was used of a model, or the change of a former period's. With a server, model is one of its tools and requests are calls that
     it carried out. price_version names all versions of prices in it.
 
-    period_start and period are those that the use belongs to. tokens are of billed attempts alone, so that they times the prices are the
-    amount. abandoned are those of the requests whose callers left before the answer began. unpriced are requests that nothing is charged for until they have a price.
+    period_start and period are those that the use belongs to. tokens are of billed attempts alone. abandoned are those of the requests
+    whose callers left before the answer began. unpriced are requests that nothing is charged for until they have a price.
+
+    A line with a unit price is of one kind of tokens or pieces, `counted`: quantity times unit_price_micro, micro-USD for `per` of it, is
+    the amount. conditions say of which requests, beside their time; the first and the last of them were sent at first_at and last_at.
+    A line without one is of all that its requests used.
     """
 
     kind: LineKind
@@ -46,6 +52,13 @@ class Line:
     amount_minor: int = 0
     server: str = ""
     abandoned: int = 0
+    counted: str = ""
+    quantity: int = 0
+    unit_price_micro: int | None = None
+    per: int = 0
+    conditions: str = ""
+    first_at: int = 0
+    last_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +73,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a tenant owes for a period, in the currency of its contract. Times are microseconds since 1970."""
+    """What a tenant owes for a period, in the currency of its contract. Times are microseconds since 1970.
+
+    has_unit_prices is False of statements that became final before lines had any: they read as they were sent.
+    """
 
     tenant_uid: str
     tenant: str
@@ -70,6 +86,7 @@ class Statement:
     rate: Rate
     made_at: int
     lines: tuple[Line, ...]
+    has_unit_prices: bool = False
 
     @property
     def total_pico(self) -> int:
@@ -134,6 +151,7 @@ def made(
         lines=tuple(
             replace(line, amount_minor=minor) for line, minor in zip(lines, minors, strict=True)
         ),
+        has_unit_prices=True,
     )
 
 

@@ -1,5 +1,6 @@
 """A statement as one page of HTML that prints: no script, nothing fetched, every text of others escaped."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from html import escape
 from typing import Final
@@ -8,9 +9,10 @@ from relay_ledger.money.amounts import price_text, usd_text
 from relay_ledger.money.rounding import USD, minor_text
 from relay_ledger.periods.zones import local, utc_text, zone
 from relay_ledger.reports.pages.document import facts, name, notes, page
-from relay_ledger.statements.statement import Line, Statement
+from relay_ledger.statements.statement import CALL, Line, Statement
 from relay_ledger.statements.statement_table import minor_digits
 
+_COUNTS: Final = ("Requests", "Input tokens", "Output tokens")
 _STATES: Final = {
     "draft": "Draft: the period is not over, amounts will change.",
     "grace": "Draft: late records are waited for, amounts may change.",
@@ -21,8 +23,10 @@ _STATES: Final = {
 def statement_page(statement: Statement) -> str:
     """Returns the page."""
     currency = statement.rate.currency
+    heads = ("Counted", "Quantity", "Unit price, USD") if statement.has_unit_prices else _COUNTS
+    columns = "".join(f"<th>{head}</th>" for head in heads)
     lines = (
-        "<table><thead><tr><th>Model or tool</th><th>Requests</th><th>Input tokens</th><th>Output tokens</th>"
+        f"<table><thead><tr><th>Model or tool</th>{columns}"
         f"<th>USD, exact</th><th>{escape(currency.code)}</th></tr></thead><tbody>{_rows(statement)}</tbody>"
         f'<tfoot><tr><td colspan="4">Total</td><td>{usd_text(statement.total_pico)}</td>'
         f"<td>{minor_text(statement.total_minor, currency)}</td></tr></tfoot></table>"
@@ -32,7 +36,8 @@ def statement_page(statement: Statement) -> str:
 
 
 def _rows(statement: Statement) -> str:
-    rows = "".join(_row(line, statement) for line in statement.lines)
+    row = _priced_row if statement.has_unit_prices else _row
+    rows = "".join(row(line, statement) for line in statement.lines)
     return rows or '<tr><td colspan="6">Nothing was used.</td></tr>'
 
 
@@ -64,23 +69,57 @@ def _moment(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d}" if not at_midnight else f"{moment:%Y-%m-%d %H:%M}"
 
 
+def _priced_row(line: Line, statement: Statement) -> str:
+    """Returns a line with its unit price, and with the time in which it was used."""
+    details = [line.price_version] if line.price_version else []
+    if line.unit_price_micro is not None:
+        per = f" per {line.per:,}" if line.per > 1 else ""
+        price = f"{price_text(line.unit_price_micro)}{per}"
+        counts = (line.counted.replace("_", " "), f"{line.quantity:,}", price)
+        details += [line.conditions] if line.conditions else []
+    elif line.kind == "adjustment":
+        counts = ("", "", "")
+    else:
+        counts = (CALL, f"{line.requests:,}", "")
+        if not line.server:
+            details.append(
+                f"{line.input_tokens:,} input tokens, {line.output_tokens:,} output tokens"
+            )
+    if line.first_at:
+        where = zone(statement.zone)
+        first, last = (
+            f"{local(at, where):%Y-%m-%d %H:%M:%S}" for at in (line.first_at, line.last_at)
+        )
+        details.append(first if first == last else f"{first} to {last}")
+    return _cells(line, statement, counts, details)
+
+
 def _row(line: Line, statement: Statement) -> str:
-    title = f"{line.server}/{line.model} (tool)" if line.server else line.model
+    """Returns a line as statements had them before there were unit prices."""
     if line.kind == "adjustment":
-        title, counts = f"{title}: adjustment of {line.period}", ("", "", "")
+        counts: tuple[str, str, str] = ("", "", "")
     elif line.server:
         counts = (f"{line.requests:,}", "", "")
     else:
         counts = (f"{line.requests:,}", f"{line.input_tokens:,}", f"{line.output_tokens:,}")
     details = [line.price_version] if line.price_version else []
+    return _cells(line, statement, counts, details)
+
+
+def _title(line: Line) -> str:
+    title = f"{line.server}/{line.model} (tool)" if line.server else line.model
+    return f"{title}: adjustment of {line.period}" if line.kind == "adjustment" else title
+
+
+def _cells(line: Line, statement: Statement, counts: Sequence[str], details: Sequence[str]) -> str:
     if line.abandoned:
-        details.append(f"{line.abandoned:,} of the requests left before the answer")
+        details = [*details, f"{line.abandoned:,} of the requests left before the answer"]
     if line.unpriced:
-        details.append(f"{line.unpriced:,} requests without a price, not charged")
+        details = [*details, f"{line.unpriced:,} requests without a price, not charged"]
     small = f"<br><small>{escape('; '.join(details))}</small>" if details else ""
     cells = "".join(f"<td>{count}</td>" for count in counts)
     return (
-        f"<tr><td>{name(title)}{small}</td>{cells}<td>{usd_text(line.amount_pico)}</td>"
+        f"<tr><td>{name(_title(line))}{small}</td>{cells}<td>{usd_text(line.amount_pico)}</td>"
         f"<td>{minor_digits(line.amount_minor, statement.rate.currency)}</td></tr>"
     )
 
@@ -89,6 +128,11 @@ def _notes(statement: Statement) -> str:
     told = [
         "Amounts are reckoned exactly and rounded once, on the lines, so that the lines sum to the total."
     ]
+    if any(line.unit_price_micro is not None for line in statement.lines):
+        told.append(
+            "Quantity times unit price is the exact amount in USD. A line is of one price; the times are those of its first and last request,"
+            f" {statement.zone}."
+        )
     if statement.unpriced:
         told.append(
             f"{statement.unpriced:,} requests have no price yet and are not in the total; once they have one, it is an"

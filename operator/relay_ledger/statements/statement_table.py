@@ -1,14 +1,13 @@
 """A statement as CSV and JSON. Amounts are text: in the currency as they are owed, and in USD to the last digit."""
 
-import csv
-import io
 import json
+from collections.abc import Iterator
 from typing import Any, Final
 
 from relay_ledger.money.amounts import price_text, usd_text
 from relay_ledger.money.rounding import Currency
-from relay_ledger.periods.zones import utc_text
-from relay_ledger.reports.text_cells import cells
+from relay_ledger.periods.zones import local, utc_text, zone
+from relay_ledger.reports.text_cells import csv_of
 from relay_ledger.statements.statement import Line, Statement
 
 COLUMNS: Final = (
@@ -19,13 +18,17 @@ COLUMNS: Final = (
         "tool",
         "price_version",
         "requests",
-        "abandoned_requests",
         "input_tokens",
         "output_tokens",
         "unpriced_requests",
     ),
     *("amount_usd", "currency", "rate", "amount"),
 )
+UNIT_PRICE_COLUMNS: Final = (
+    *("counted", "quantity", "unit_price_usd", "per"),
+    *("conditions", "first_request", "last_request", "abandoned_requests"),
+)
+"""Of statements whose lines have unit prices: quantity times unit_price_usd, divided by per, is amount_usd. The times are local."""
 
 
 def minor_digits(minor: int, currency: Currency) -> str:
@@ -36,30 +39,41 @@ def minor_digits(minor: int, currency: Currency) -> str:
     return f"{sign}{whole}{digits}"
 
 
-def csv_table(statement: Statement, *, with_header: bool = True) -> str:
-    """Returns the lines as CSV, and the total as a line of its own."""
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\r\n")
-    if with_header:
-        table.writerow(COLUMNS)
+def csv_table(*statements: Statement) -> str:
+    """Returns the lines as CSV, and the total of each statement as a line of its own.
+
+    There are columns of unit prices where a statement has any: the table of one that has none is as it was sent.
+    """
+    names = list(COLUMNS)
+    if any(one.has_unit_prices for one in statements):
+        names += UNIT_PRICE_COLUMNS
+    return csv_of(
+        names,
+        (
+            [*row, *[""] * (len(names) - len(row))]
+            for statement in statements
+            for row in _rows(statement)
+        ),
+    )
+
+
+def _rows(statement: Statement) -> Iterator[list[Any]]:
     for line in statement.lines:
-        table.writerow(cells([*_head(statement), *_line(line), *_amounts(statement, line)]))
+        yield [*_head(statement), *_told(line, statement)]
     totals = (
         usd_text(statement.total_pico),
+        statement.rate.currency.code,
+        price_text(statement.rate.micro),
         minor_digits(statement.total_minor, statement.rate.currency),
     )
-    rate = price_text(statement.rate.micro)
-    rest = ("total", statement.period.name, *[""] * 8, statement.unpriced)
-    table.writerow(
-        cells([*_head(statement), *rest, totals[0], statement.rate.currency.code, rate, totals[1]])
-    )
-    return out.getvalue()
+    rest = ("total", statement.period.name, *[""] * 7, statement.unpriced)
+    yield [*_head(statement), *rest, *totals]
 
 
 def json_document(statement: Statement) -> str:
     """Returns the statement as JSON."""
     head = dict(zip(COLUMNS, _head(statement), strict=False))
-    names = COLUMNS[len(head) :]
+    names = [*COLUMNS[len(head) :], *UNIT_PRICE_COLUMNS]
     return json.dumps(
         {
             **head,
@@ -72,8 +86,7 @@ def json_document(statement: Statement) -> str:
             "total": minor_digits(statement.total_minor, statement.rate.currency),
             "unpriced_requests": statement.unpriced,
             "lines": [
-                dict(zip(names, [*_line(line), *_amounts(statement, line)], strict=True))
-                for line in statement.lines
+                dict(zip(names, _told(line, statement), strict=False)) for line in statement.lines
             ],
         },
         ensure_ascii=False,
@@ -93,7 +106,7 @@ def _line(line: Line) -> list[Any]:
     return [
         *(line.kind, line.period),
         *(("", line.server, line.model) if line.server else (line.model, "", "")),
-        *(line.price_version, line.requests, line.abandoned),
+        *(line.price_version, line.requests),
         *(line.input_tokens, line.output_tokens, line.unpriced),
     ]
 
@@ -106,3 +119,18 @@ def _amounts(statement: Statement, line: Line) -> list[str]:
         price_text(statement.rate.micro),
         minor_digits(line.amount_minor, currency),
     ]
+
+
+def _told(line: Line, statement: Statement) -> list[Any]:
+    """Returns the columns of a line, those of unit prices where its statement has any."""
+    told = [*_line(line), *_amounts(statement, line)]
+    return [*told, *_unit_price(line, statement.zone)] if statement.has_unit_prices else told
+
+
+def _unit_price(line: Line, zone_name: str) -> list[Any]:
+    where = zone(zone_name)
+    times = [local(at, where).isoformat() if at else "" for at in (line.first_at, line.last_at)]
+    if line.unit_price_micro is None:
+        return ["", "", "", "", "", *times, line.abandoned]
+    price = price_text(line.unit_price_micro)
+    return [line.counted, line.quantity, price, line.per, line.conditions, *times, line.abandoned]

@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallIntege
 
 from relay_ledger.booking.answer_times import ANSWER_FIGURES
 from relay_ledger.booking.posting import FIGURES
+from relay_ledger.prices.price_list import NO_ENTRY
 
 METADATA: Final = MetaData(
     naming_convention={
@@ -99,11 +100,13 @@ POSTINGS: Final = Table(
     _text("charge_version"),
     _text("charge_detail"),
     _text("manifest_revision", default=""),
+    Column("charge_entry", Integer(), nullable=False, server_default=str(NO_ENTRY)),
     *_figures(),
     sqlite_strict=True,
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (dispatched_at)",
 )
+"""charge_entry is the place of the entry in the list of charge_version whose prices make the charge; -1 for none."""
 
 DIMENSIONS: Final = ("route", "side", "provider", "model", "key_name", "usage_source")
 SUMS: Final = Table(

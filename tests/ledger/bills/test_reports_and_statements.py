@@ -28,7 +28,7 @@ from relay_ledger.periods.contracts import Terms
 from relay_ledger.periods.months import Month
 from relay_ledger.settings import Settings
 from relay_ledger.statements import kept_statement
-from relay_ledger.statements.statement import NoRate, NotDue, Rate, Statement
+from relay_ledger.statements.statement import Line, NoRate, NotDue, Rate, Statement
 from relay_ledger.statements.statement_table import csv_table, json_document
 from relay_ledger.store.bills.cost_adjustments import CostAdjustments
 from relay_ledger.store.bills.exchange_rates import put_rate
@@ -170,6 +170,10 @@ def statements(books: Books) -> StatementStore:
     return StatementStore(books.engine, grace=GRACE)
 
 
+def counts(line: Line) -> tuple[int, int, int]:
+    return line.requests, line.input_tokens, line.output_tokens
+
+
 def only(found: Iterable[Statement]) -> Statement:
     (statement,) = found
     return statement
@@ -192,15 +196,17 @@ def test_a_statement_counts_the_requests_whose_callers_left_and_that_are_paid_fo
         used("charged", "2026-03-01", abandoned=True, **left),
         used("also", "2026-03-02", abandoned=True, **left),
     )
-    (line,) = only(statements.statements("uid-a", MARCH, now=at("2026-03-20"))).lines
+    draft = only(statements.statements("uid-a", MARCH, now=at("2026-03-20")))
     # 1,000 at 3 and 100 at 12, and twice 500 at 3, USD per million
-    assert (line.requests, line.abandoned, line.input_tokens) == (3, 2, 2000)
-    assert line.amount_pico == 4_200_000_000 + 2 * 1_500_000_000
+    assert [(line.requests, line.abandoned, line.input_tokens) for line in draft.lines] == [
+        *((3, 2, 0), (0, 0, 2000), (0, 0, 0)),
+    ]
+    assert draft.total_pico == 4_200_000_000 + 2 * 1_500_000_000
     final = only(statements.finalize("uid-a", MARCH, now=at("2026-05-01")))
     assert final.lines[0].abandoned == 2
     assert only(statements.statements("uid-a", MARCH, now=at("2026-06-01"))).lines == final.lines
     _, out, _ = shell.run(address, "statement", "--month", "2026-03", "--tenant", "uid-a")
-    told, total = rows(out)
+    told, *_, total = rows(out)
     assert (told["requests"], told["abandoned_requests"]) == ("3", "2")
     assert (total["abandoned_requests"], total["unpriced_requests"]) == ("", "0")
     directory = ("--directory", str(tmp_path), "--tenant", "uid-a", "--format", "html")
@@ -237,10 +243,12 @@ def test_a_statement_goes_from_draft_over_grace_to_final(
         book(books, closed(attempt_id=name, dispatched_at=when))
     draft = only(statements.statements("uid-a", MARCH, now=end - 1))
     assert (draft.state, draft.period.start, draft.period.end) == ("draft", midnight, end)
-    (line,) = draft.lines
-    assert (line.requests, line.input_tokens, line.output_tokens) == (2, 2000, 200)
-    assert (line.amount_pico, line.amount_minor) == (8_400_000_000, 1)
-    assert line.price_version.startswith("retail@")
+    assert [(line.counted, line.quantity, line.amount_pico) for line in draft.lines] == [
+        *(("call", 2, 0), ("input", 2000, 6_000_000_000), ("output", 200, 2_400_000_000)),
+    ]
+    assert [sum(column) for column in zip(*map(counts, draft.lines), strict=True)] == [2, 2000, 200]
+    assert (draft.total_pico, draft.total_minor) == (8_400_000_000, 1)
+    assert {line.price_version.split("@")[0] for line in draft.lines} == {"retail"}
     assert only(statements.statements("uid-a", MARCH, now=end)).state == "grace"
     with pytest.raises(NotDue, match="in 1 hours"):
         statements.finalize("uid-a", MARCH, now=end + GRACE - 1)
@@ -258,8 +266,9 @@ def test_a_final_statement_never_changes_and_the_next_ones_say_what_did(
     book(books, used("late", "2026-03-11"), used("unpriced", "2026-03-12", answered_model="gpt-0"))
     assert only(statements.statements("uid-a", MARCH, now=due[APRIL])) == march
     april = only(statements.finalize("uid-a", APRIL, now=due[APRIL]))
-    own, late = april.lines
-    assert (own.kind, own.amount_pico) == ("usage", 4_200_000_000)
+    *own, late = april.lines
+    assert {line.kind for line in own} == {"usage"}
+    assert sum(line.amount_pico for line in own) == 4_200_000_000
     assert (late.kind, late.period, late.amount_pico) == ("adjustment", "2026-03", 4_200_000_000)
     books.store.load(RETAIL.replace("[gpt-4.1]", "[gpt-4.1, gpt-0]").replace("'12'", "'11'"), now=2)
     Repricing(books.engine, books.prices, start=0, end=2**60).run(now=3)
@@ -297,7 +306,7 @@ def test_a_change_of_terms_gives_a_statement_for_each_part(
         closed(attempt_id="after", dispatched_at=change),
     )
     first, second = statements.finalize("uid-a", MARCH, now=at("2026-05-01"))
-    assert [len(first.lines), len(second.lines)] == [1, 1]
+    assert [sum(line.requests for line in one.lines) for one in (first, second)] == [1, 1]
     assert (first.period.end, second.period.start) == (change, change)
     assert (first.zone, second.zone) == ("UTC", "Asia/Kathmandu")
 
@@ -501,12 +510,12 @@ def test_a_statement_in_yuan_is_by_the_rate_of_its_time(
     )
     assert code == 0
     *lines, total = rows(out)
-    # 4.2042 USD are 30.48045 CNY twice, 4.2 are 30.45: together 91.4109, which is 91.41
-    assert [(line["amount_usd"], line["amount"]) for line in lines] == [
-        ("4.2042", "30.48"),
-        ("0.00", "0.00"),
-        ("4.20", "30.45"),
-        ("4.2042", "30.48"),
+    # 3.003 USD are 21.77175 CNY twice, 1.2012 are 8.7087 twice, 3 are 21.75, 1.2 are 8.7: together 91.4109, which is 91.41
+    assert [(line["counted"], line["amount_usd"], line["amount"]) for line in lines] == [
+        *(("call", "0.00", "0.00"), ("input", "3.003", "21.77"), ("output", "1.2012", "8.71")),
+        ("", "0.00", "0.00"),
+        *(("call", "0.00", "0.00"), ("input", "3.00", "21.75"), ("output", "1.20", "8.70")),
+        *(("call", "0.00", "0.00"), ("input", "3.003", "21.77"), ("output", "1.2012", "8.71")),
     ]
     assert (total["kind"], total["amount"], total["rate"]) == ("total", "91.41", "7.25")
     assert total["unpriced_requests"] == "1"
@@ -644,9 +653,9 @@ def test_names_stand_in_json_as_they_are_and_in_tables_as_no_formula(
     (march,) = statements.statements("uid-a", MARCH, now=at("2026-04-01"))
     told = json.loads(json_document(march))
     assert (told["tenant"], told["lines"][0]["model"]) == ("=acme", "@cf/meta/llama")
-    row = rows(csv_table(march))[0]
+    row = rows(csv_table(march))[1]
     assert (row["tenant"], row["model"]) == ("'=acme", "'@cf/meta/llama")
-    assert row["amount_usd"] == "0.0042"
+    assert row["amount_usd"] == "0.003"
 
 
 def test_others_book_while_a_statement_is_read_and_what_they_book_is_in_it(
@@ -667,7 +676,7 @@ def test_others_book_while_a_statement_is_read_and_what_they_book_is_in_it(
     assert not late.is_alive()
     (march,) = statements.statements("uid-a", MARCH, now=due)
     assert (march.state, march.total_pico) == ("final", 2 * 4_200 * 10**6)
-    assert [line.requests for line in march.lines] == [2]
+    assert sum(line.requests for line in march.lines) == 2
 
 
 def test_who_has_statements_is_found_without_a_look_at_every_sum(

@@ -64,21 +64,26 @@ def test_a_statement_has_a_line_for_each_tool(books: Books) -> None:
         (line.server, line.model, line.requests, line.unpriced, line.amount_pico)
         for line in draft.lines
     ] == [
-        ("", "gpt-4.1", 1, 0, 4200 * MICRO),
+        ("", "gpt-4.1", 1, 0, 0),
+        ("", "gpt-4.1", 0, 0, 3000 * MICRO),
+        ("", "gpt-4.1", 0, 0, 1200 * MICRO),
         ("erp", "pay", 1, 1, 0),
         ("erp", "read_all", 3, 0, 15_000 * MICRO),
     ]
-    assert draft.lines[2].price_version == books.prices.lists["retail"].version
-    model, pay, read_all, total = rows(csv_table(draft))
+    assert draft.lines[-1].price_version == books.prices.lists["retail"].version
+    model, _, _, pay, read_all, total = rows(csv_table(draft))
     assert (model["model"], model["server"], model["tool"]) == ("gpt-4.1", "", "")
     assert (read_all["model"], read_all["server"], read_all["tool"]) == ("", "erp", "read_all")
     assert (read_all["requests"], read_all["amount_usd"]) == ("3", "0.015")
+    assert (read_all["counted"], read_all["unit_price_usd"], read_all["per"]) == (
+        *("call", "0.005", "1"),
+    )
     assert (pay["unpriced_requests"], pay["amount_usd"]) == ("1", "0.00")
     assert (total["kind"], total["amount_usd"], total["unpriced_requests"]) == (
         *("total", "0.0192", "1"),
     )
     told = json.loads(json_document(draft))["lines"]
-    assert [line["tool"] for line in told] == ["", "pay", "read_all"]
+    assert [line["tool"] for line in told] == ["", "", "", "pay", "read_all"]
     page = statement_page(draft)
     assert f"<td>{name('erp/read_all (tool)')}<br>" in page
     assert "1 requests without a price, not charged" in page

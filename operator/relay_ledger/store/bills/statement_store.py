@@ -1,19 +1,15 @@
 """Statements from the tables: made anew while they may change, kept once they are final."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, case, func, insert, or_, select
+from sqlalchemy import Connection, Engine, func, insert, select
 
-from relay_contract.billing.token_buckets import INPUT_BUCKETS
 from relay_ledger.booking.tool_posting import TOOL_SIDE
 from relay_ledger.periods.contracts import Contract
 from relay_ledger.periods.months import Month, Period
-from relay_ledger.reports.figures import OUTPUT_BUCKETS
 from relay_ledger.statements import kept_statement
+from relay_ledger.statements.priced_lines import usage_lines
 from relay_ledger.statements.statement import (
     Changed,
     Line,
@@ -24,16 +20,15 @@ from relay_ledger.statements.statement import (
     refuse_before,
     state_at,
 )
+from relay_ledger.store.bills.charged_use import ListsByVersion, charged_use
 from relay_ledger.store.bills.exchange_rates import rate_at
 from relay_ledger.store.contracts import contract_of
 from relay_ledger.store.databases import reading, writing
-from relay_ledger.store.tables import POSTINGS, STATEMENTS, SUMS, TERMS
+from relay_ledger.store.tables import STATEMENTS, SUMS, TERMS
 from relay_ledger.store.usage_reading import sums_in
 
 _Figures = Mapping[tuple[str, ...], Mapping[str, int]]
 """Sums by side, provider and model."""
-_SLICES: Final = (*"0123456789abcdef", "g")
-"""Where parts of the ids of attempts begin and end: no statement of the database takes long that reads a part."""
 
 
 class PostingsGone(ValueError):
@@ -58,6 +53,7 @@ class StatementStore:
     def __init__(self, engine: Engine, *, grace: int) -> None:
         self._engine = engine
         self._grace = grace
+        self._lists = ListsByVersion()
 
     def tenants(self) -> list[str]:
         """Returns the UIDs of all that have terms or use: each by a look into an index, for the sums of all are a hundred million rows."""
@@ -144,9 +140,18 @@ class StatementStore:
             self._finalized(connection, tenant_uid, contract, period, now, read=read)
         return True
 
+    def _usage(self, connection: Connection, tenant_uid: str, period: Period) -> _Usage:
+        """Returns what a period comes to, from the postings of what is billed."""
+        figures = _figures(connection, tenant_uid, period)
+        used = charged_use(connection, tenant_uid, period)
+        lists = self._lists.of(connection, {one.version for one in used})
+        lines = usage_lines(period, used, lists)
+        _refuse_what_does_not_agree(period, figures, lines)
+        return _Usage(figures, lines)
+
     def _read(self, tenant_uid: str, period: Period) -> _Usage:
         with reading(self._engine) as connection:
-            return _usage(connection, tenant_uid, period)
+            return self._usage(connection, tenant_uid, period)
 
     def _finalized(
         self,
@@ -160,7 +165,7 @@ class StatementStore:
     ) -> Statement:
         refuse_before(now, period, self._grace)
         if read is None or read.figures != _figures(connection, tenant_uid, period):
-            read = _usage(connection, tenant_uid, period)
+            read = self._usage(connection, tenant_uid, period)
         final = self._drafted(connection, tenant_uid, contract, period, now, final=read)
         row = {
             "tenant_uid": tenant_uid,
@@ -184,7 +189,7 @@ class StatementStore:
         final: _Usage | None = None,
     ) -> Statement:
         terms = contract.terms_at(period.start)
-        usage = _usage(connection, tenant_uid, period) if final is None else final
+        usage = self._usage(connection, tenant_uid, period) if final is None else final
         return made(
             tenant_uid=tenant_uid,
             terms=terms,
@@ -244,83 +249,6 @@ def _charges(figures: _Figures) -> dict[tuple[str, str], int]:
         used = provider if side == TOOL_SIDE else "", model
         charges[used] = charges.get(used, 0) + sums["charge_pico"]
     return {used: amount for used, amount in charges.items() if amount}
-
-
-def _usage(connection: Connection, tenant_uid: str, period: Period) -> _Usage:
-    """Returns what a period comes to, from the postings of what is billed."""
-    figures = _figures(connection, tenant_uid, period)
-    totals: dict[tuple[str, str], Counter[str]] = {}
-    amounts: dict[tuple[str, str], Counter[str]] = {}
-    for row in _billed(connection, tenant_uid, period):
-        used = row.server, row.model
-        total = totals.setdefault(used, Counter())
-        for name in _TOTALS:
-            total[name] += int(row._mapping[name])
-        amounts.setdefault(used, Counter())[row.charge_version] += int(row.amount_pico)
-    lines = [
-        Line(
-            kind="usage",
-            period_start=period.start,
-            period=period.name,
-            server=server,
-            model=model,
-            price_version=", ".join(sorted(one for one, pico in amounts[used].items() if pico)),
-            **total,
-        )
-        for used, total in sorted(totals.items())
-        for server, model in (used,)
-    ]
-    _refuse_what_does_not_agree(period, figures, lines)
-    return _Usage(
-        figures, [one for one in lines if one.requests or one.amount_pico or one.unpriced]
-    )
-
-
-_TOTALS: Final = (
-    "requests",
-    "abandoned",
-    "input_tokens",
-    "output_tokens",
-    "unpriced",
-    "amount_pico",
-)
-
-
-def _billed(connection: Connection, tenant_uid: str, period: Period) -> Iterator[Any]:
-    """Yields sums of the postings of what is billed, by server, model and version of the prices, a part of them at a time."""
-    at = POSTINGS.c.dispatched_at
-    server = case((POSTINGS.c.side == TOOL_SIDE, POSTINGS.c.provider), else_="").label("server")
-    keys = (server, POSTINGS.c.model, POSTINGS.c.charge_version)
-    summed = (
-        POSTINGS.c.delivered + POSTINGS.c.abandoned + POSTINGS.c.tool_calls,
-        POSTINGS.c.abandoned,
-        _sum(INPUT_BUCKETS),
-        _sum(OUTPUT_BUCKETS),
-        POSTINGS.c.charge_unpriced,
-        POSTINGS.c.charge_pico,
-    )
-    totals = [func.sum(one).label(name) for name, one in zip(_TOTALS, summed, strict=True)]
-    is_billed = or_(
-        POSTINGS.c.delivered != 0,
-        POSTINGS.c.abandoned != 0,
-        POSTINGS.c.tool_calls != 0,
-        POSTINGS.c.charge_pico != 0,
-        POSTINGS.c.kind == "repricing",
-    )
-    of_period = (POSTINGS.c.tenant_uid == tenant_uid, at >= period.start, at < period.end)
-    for first, following in pairwise(_SLICES):
-        part = (POSTINGS.c.event_id >= first, POSTINGS.c.event_id < following)
-        yield from connection.execute(
-            select(*keys, *totals).where(*of_period, *part, is_billed).group_by(*keys)
-        )
-
-
-def _sum(names: Sequence[str]) -> Any:
-    first, *rest = (POSTINGS.c[name] for name in names)
-    total: Any = first
-    for one in rest:
-        total = total + one
-    return total
 
 
 def _refuse_what_does_not_agree(period: Period, figures: _Figures, lines: Sequence[Line]) -> None:

@@ -1,6 +1,7 @@
 """Postings as rows, and back."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Row
@@ -25,6 +26,7 @@ def row_of(posting: Posting, now: int) -> dict[str, Any]:
         "charge_state": posting.charge.state,
         "charge_version": posting.charge.version,
         "charge_detail": posting.charge.detail,
+        "charge_entry": posting.charge.entry,
         "manifest_revision": posting.manifest_revision,
         **posting.figures,
     }
@@ -41,7 +43,7 @@ def posting_from(row: Row[Any]) -> Posting:
         kind=fields["kind"],
         dimensions=Dimensions(**{name: fields[name] for name in DIMENSIONS}),
         cost=_amount(fields, "cost"),
-        charge=_amount(fields, "charge"),
+        charge=replace(_amount(fields, "charge"), entry=fields["charge_entry"]),
         figures={name: fields[name] for name in FIGURES},
         manifest_revision=fields["manifest_revision"],
     )

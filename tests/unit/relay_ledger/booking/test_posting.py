@@ -46,8 +46,8 @@ BOOK = PriceBook(
         Assignment("charge", "uid-b", NOON, "nowhere"),
     ],
 )
-PRICED = Amount("priced", 2_800_000_000, COST.version)
-CHARGED = Amount("priced", 5_600_000_000, RETAIL.version)
+PRICED = Amount("priced", 2_800_000_000, COST.version, entry=0)
+CHARGED = Amount("priced", 5_600_000_000, RETAIL.version, entry=0)
 
 
 def booked(**changes: Any) -> Posting:

@@ -171,4 +171,4 @@ def test_what_is_not_known_is_said_with_what_is() -> None:
 def test_a_fetched_page_has_no_price_of_its_own_at_anthropic() -> None:
     prices = genai_price_list("anthropic", name="a", models=["claude-sonnet-4-5"]).prices
     use = Use("anthropic", "claude-sonnet-4-5", 0, TokenBuckets(input=1), BilledUnits(web_fetch=1))
-    assert price_of(use, prices) == Priced(3_000_000, prices.version)
+    assert price_of(use, prices) == Priced(3_000_000, prices.version, entry=0)

@@ -54,7 +54,10 @@ def price(text: str, name: str, *, at: int = NOON, is_error: bool = False) -> An
 )
 def test_the_most_specific_price_that_holds_counts(name: str, micro: int) -> None:
     found = price(LIST, name)
-    assert found == Priced(micro * 10**6, read_price_list(LIST).version)
+    assert isinstance(found, Priced)
+    prices = read_price_list(LIST)
+    assert (found.pico, found.version) == (micro * 10**6, prices.version)
+    assert prices.tools[found.entry].call == micro
 
 
 def test_a_price_holds_from_its_first_moment_up_to_its_last() -> None:
