@@ -1,5 +1,8 @@
 """What a person runs: prices from the public list into force, corrections, the audit, and what is said of mistakes."""
 
+import csv
+import io
+import json
 import re
 import subprocess
 import sys
@@ -75,6 +78,42 @@ def test_public_prices_come_into_force_and_correct_what_is_booked(
     code, audited, _ = shell.run(address, "audit", *between)
     assert code == 1
     assert "sums differ from postings" in audited
+
+
+def test_prices_in_force_are_shown_with_their_source_and_when_it_was_checked(
+    books: Books, address: str, tmp_path: Path, shell: Shell
+) -> None:
+    before = books.prices
+    path = tmp_path / "public.yaml"
+    ask = ("prices", "import", "openai", "--model", "gpt-4.1", "--name", "public")
+    for day in ("2026-10-01", "2026-11-01"):
+        path.write_text(shell.run("nowhere", *ask, "--checked-at", day)[1])
+        code, loaded, said = shell.run(address, "prices", "load", str(path))
+        assert (code, said) == (0, "")
+    code, out, _ = shell.run(address, "prices", "list", "public", "--format", "csv")
+    assert code == 0
+    found = list(csv.DictReader(io.StringIO(out)))
+    assert {row["checked_at"] for row in found} == {"2026-11-01"}
+    [row] = [
+        row
+        for row in found
+        if (row["model"], row["tier"], row["counted"]) == ("gpt-4.1", "standard", "input")
+    ]
+    assert (row["price"], row["per"], row["currency"]) == ("2", "1000000", "USD")
+    assert row["source"].startswith("genai-prices ")
+    assert "https://" in row["source"]
+    assert loaded == f"{path}: {row['version']}\n"
+    code, out, _ = shell.run(address, "prices", "list", "--format", "json")
+    told = json.loads(out)["prices"]
+    assert {one["list"] for one in told} == {"openai", "public", "retail"}
+    assert {one["checked_at"] for one in told if one["list"] == "retail"} == {""}
+    code, out, _ = shell.run(address, "prices", "list", "retail")
+    assert (code, len(out.splitlines())) == (0, 1 + len([o for o in told if o["list"] == "retail"]))
+    code, _, said = shell.run(address, "prices", "list", "gold")
+    assert (code, "there is no price list gold" in said) == (1, True)
+    code, _, said = shell.run("nowhere", *ask, "--checked-at", "soon")
+    assert (code, "'soon' is no time" in said) == (2, True)
+    assert books.prices.lists["retail"].version == before.lists["retail"].version
 
 
 def test_public_prices_are_written_as_objects(shell: Shell) -> None:

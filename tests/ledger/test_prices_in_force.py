@@ -7,11 +7,12 @@ from tests.unit.relay_contract.billing.records import NOON, closed
 
 from relay_contract.billing.token_buckets import TokenBuckets
 from relay_ledger.booking.price_book import Assignment
+from relay_ledger.prices.back_dating import back_dated
 from relay_ledger.prices.price_list import InvalidPrices
 from relay_ledger.store.databases import reading
 from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.repricing import Difference, Repricing
-from relay_ledger.store.tables import POSTINGS, PRICE_LISTS
+from relay_ledger.store.tables import POSTINGS, PRICE_LISTS, PRICE_SOURCES
 
 EVER = {"start": 0, "end": 2**60}
 DEARER = COSTS.replace("input: '2'", "input: '2.5'")
@@ -49,6 +50,36 @@ def test_a_list_that_says_the_same_is_no_new_version(books: Books) -> None:
     with pytest.raises(InvalidPrices, match="there is no price list gold: load it first"):
         books.store.assign(Assignment("charge", "uid-a", 0, "gold"), now=5)
     assert PriceBookStore(books.engine).book().lists.keys() == {"openai", "retail"}
+
+
+def test_another_source_or_day_of_checking_is_kept_and_is_no_new_version(books: Books) -> None:
+    said = [
+        "source: contract 7, checkedAt: 2026-10-01",
+        "source: contract 7, checkedAt: 2026-11-01",
+        "source: page 3, checkedAt: 2026-11-01",
+    ]
+    book, version = books.prices, books.prices.lists["retail"].version
+    for now, words in enumerate((said[0], said[0], *said[1:]), start=5):
+        content = RETAIL.replace("- models", f"- {words.replace(', ', chr(10) + '  ')}\n  models")
+        prices = books.store.load(content, now=now)
+        assert prices.version == version
+        assert back_dated(book.lists["retail"], prices, now=NOON) is None
+    # nothing is read again or booked otherwise because of it
+    assert books.prices is book
+    with reading(books.engine) as connection:
+        assert len(connection.execute(select(PRICE_LISTS)).all()) == 2
+        kept = connection.execute(select(PRICE_SOURCES).order_by(PRICE_SOURCES.c.number)).all()
+        assert books.store.is_written(connection, "retail", content)
+        assert not books.store.is_written(connection, "retail", RETAIL)
+    assert [(row.version, row.number, row.loaded_at) for row in kept] == [
+        *((version, 1, 5), (version, 2, 7), (version, 3, 8)),
+    ]
+    [entry] = books.store.lists_with_sources()["retail"].entries
+    assert (entry.source, entry.checked_at) == ("page 3", "2026-11-01")
+    books.store.load(RETAIL, now=9)
+    [entry] = books.store.lists_with_sources()["retail"].entries
+    assert (entry.source, entry.checked_at) == ("", "")
+    assert books.store.lists_with_sources()["openai"] == book.lists["openai"]
 
 
 def test_the_list_of_the_time_of_dispatch_counts_to_the_microsecond(books: Books) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, time
 from decimal import Decimal
 from typing import Final
 
+import genai_prices
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import (
     ClauseEquals,
@@ -88,8 +89,14 @@ def providers() -> list[str]:
     return sorted(provider.id for provider in get_snapshot().providers)
 
 
-def genai_price_list(provider: str, *, name: str, models: Sequence[str] = ()) -> Imported:
-    """Makes a list of a provider's prices, of these models or of all; raises InvalidPrices for a name that is not known."""
+def genai_price_list(
+    provider: str, *, name: str, models: Sequence[str] = (), checked_at: str = ""
+) -> Imported:
+    """Makes a list of a provider's prices, of these models or of all; raises InvalidPrices for a name that is not known.
+
+    Their source is genai-prices, with the page that it names first. It does not say when that was compared: who has done so gives the
+    day as checked_at, as 2026-03-01.
+    """
     source = _provider(provider)
     wanted = {normal_model(model) for model in models}
     unknown = wanted - {normal_model(model.id) for model in source.models}
@@ -107,7 +114,13 @@ def genai_price_list(provider: str, *, name: str, models: Sequence[str] = ()) ->
         if names and not found:
             warnings.append(f"{model.id}: left out, the ledger counts nothing that it is billed by")
         entries += found
-    return Imported(PriceList(name, tuple(entries)), tuple(warnings))
+    told = (replace(one, source=_told_source(source), checked_at=checked_at) for one in entries)
+    return Imported(PriceList(name, tuple(told)), tuple(warnings))
+
+
+def _told_source(provider: Provider) -> str:
+    page = f": {provider.pricing_urls[0]}" if provider.pricing_urls else ""
+    return f"genai-prices {genai_prices.__version__}{page}"[:256]
 
 
 def _provider(name: str) -> Provider:

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -16,8 +17,9 @@ from relay_ledger.prices.back_dating import BackDated, back_dated
 from relay_ledger.prices.price_file import read_price_list, write_price_list
 from relay_ledger.prices.price_list import InvalidPrices, PriceList
 from relay_ledger.prices.price_objects import price_list_object, provider_object
+from relay_ledger.reports.price_table import PRICE_FORMS
 from relay_ledger.store.opening.opened import opened
-from relay_ledger.store.price_book_store import PriceBookStore
+from relay_ledger.store.price_book_store import PriceBookStore, no_such_list
 from relay_ledger.store.repricing import Repricing
 
 SECOND: Final = 1_000_000
@@ -34,6 +36,13 @@ def moment(value: str) -> int:
         ) from None
     utc = read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
     return int(utc.timestamp()) * SECOND + utc.microsecond
+
+
+def _day(value: str) -> str:
+    moment(value)
+    if len(value) != len("2026-01-31"):
+        raise argparse.ArgumentTypeError(f"{value!r} is no day: 2026-01-31")
+    return value
 
 
 def add_parsers(parser: argparse.ArgumentParser) -> None:
@@ -58,10 +67,21 @@ def add_parsers(parser: argparse.ArgumentParser) -> None:
         "--url",
         help="the endpoint of a Provider that is new; without it, prices of one that there is",
     )
+    imported.add_argument(
+        "--checked-at",
+        type=_day,
+        help="the day on which you compared the prices with their source, as 2026-01-31",
+    )
     checked = commands.add_parser("check", help="read price lists and say what is wrong with them")
     checked.add_argument("files", nargs="+", type=Path)
     loaded = commands.add_parser("load", help="put price lists into force")
     loaded.add_argument("files", nargs="+", type=Path)
+    listed = commands.add_parser(
+        "list",
+        help="show the prices in force, with their times, their source and when it was checked",
+    )
+    listed.add_argument("names", nargs="*", metavar="LIST", help="these alone; all else")
+    listed.add_argument("--format", choices=sorted(PRICE_FORMS), default="table")
     assigned = commands.add_parser("assign", help="say whose a list is")
     assigned.add_argument("account", choices=["cost", "tool_cost", "charge"])
     assigned.add_argument(
@@ -103,7 +123,9 @@ def _import(options: argparse.Namespace) -> None:
     if options.url is not None and options.form != "Provider":
         raise InvalidPrices("--url is that of a Provider: give --as Provider, or leave it out")
     name = options.name or options.provider.replace("_", "-")
-    imported = genai_price_list(options.provider, name=name, models=options.model)
+    imported = genai_price_list(
+        options.provider, name=name, models=options.model, checked_at=options.checked_at or ""
+    )
     comments = ("from genai-prices", *imported.warnings)
     if options.form == "file":
         sys.stdout.write(write_price_list(imported.prices, comments=comments))
@@ -138,14 +160,9 @@ def _run(options: argparse.Namespace, engine: Engine) -> None:
     store, now = PriceBookStore(engine), time.time_ns() // 1000
     match options.prices_command:
         case "load":
-            for path in options.files:
-                _read(path)
-            former = store.book().lists
-            for path in options.files:
-                prices = store.load(_text(path), now=now)
-                sys.stdout.write(f"{path}: {prices.version}\n")
-                if prices.name in former:
-                    _tell_of_past(back_dated(former[prices.name], prices, now=now))
+            _load(store, options.files, now=now)
+        case "list":
+            sys.stdout.write(PRICE_FORMS[options.format](_named(store, options.names)))
         case "assign":
             assignment = Assignment(
                 options.account, options.subject, options.start, options.list_name
@@ -161,6 +178,26 @@ def _run(options: argparse.Namespace, engine: Engine) -> None:
                 )
             what = "booked" if options.commit else "dry run, nothing is booked"
             sys.stdout.write(f"{len(changes)} tenants; {what}\n")
+
+
+def _load(store: PriceBookStore, files: Sequence[Path], *, now: int) -> None:
+    for path in files:
+        _read(path)
+    former = store.book().lists
+    for path in files:
+        prices = store.load(_text(path), now=now)
+        sys.stdout.write(f"{path}: {prices.version}\n")
+        if prices.name in former:
+            _tell_of_past(back_dated(former[prices.name], prices, now=now))
+
+
+def _named(store: PriceBookStore, names: Sequence[str]) -> list[PriceList]:
+    """Returns lists in force, with what is known of their sources now; raises InvalidPrices for a name of none."""
+    lists = store.lists_with_sources()
+    for name in names:
+        if name not in lists:
+            raise InvalidPrices(no_such_list(name))
+    return [lists[name] for name in names or sorted(lists)]
 
 
 def _tell_of_past(changed: BackDated | None) -> None:

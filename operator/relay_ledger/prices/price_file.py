@@ -74,6 +74,13 @@ _Time = Annotated[
 ]
 
 
+_Source = Annotated[
+    str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f@]+$")
+]
+"""Without an @, so that no URL brings a user name and password."""
+_Day = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\d$")]
+
+
 class _Form(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, alias_generator=to_camel, validate_by_name=False
@@ -102,6 +109,8 @@ class _Entry(_Form):
     hours: _Hours | None = None
     prices: Annotated[dict[str, str], Field(min_length=1)]
     per_piece: dict[str, str] = {}
+    source: _Source = ""
+    checked_at: _Day = ""
     note: Annotated[str, StringConstraints(max_length=512)] = ""
 
 
@@ -112,6 +121,8 @@ class _Tools(_Form):
     until: _Time | None = None
     per_call: str
     tool_errors: Literal["Billed", "Free"] = "Billed"
+    source: _Source = ""
+    checked_at: _Day = ""
     note: Annotated[str, StringConstraints(max_length=512)] = ""
 
 
@@ -214,6 +225,8 @@ def _entry(place: int, form: _Entry) -> PriceEntry:
         hours=None if hours is None else DailyHours(_seconds(hours.start), _seconds(hours.end)),
         tokens=tokens,
         pieces=dict(_amounts(f"{where}.perPiece", form.per_piece, _PIECES, _MOST_OF_A_PIECE)),
+        source=form.source,
+        checked_at=_day(where, form),
     )
 
 
@@ -229,6 +242,8 @@ def _tool_prices(place: int, form: _Tools) -> Iterator[ToolPrice]:
             ends_at=ends_at,
             call=micro,
             pays_errors=form.tool_errors == "Billed",
+            source=form.source,
+            checked_at=_day(where, form),
         )
 
 
@@ -238,6 +253,13 @@ def _span(where: str, form: _Entry | _Tools) -> tuple[int | None, int | None]:
     if starts_at is not None and ends_at is not None and ends_at <= starts_at:
         raise InvalidPrices(f"{where}: until is not after from")
     return starts_at, ends_at
+
+
+def _day(where: str, form: _Entry | _Tools) -> str:
+    """Returns the day on which prices were checked, once it is known to be one."""
+    if form.checked_at:
+        _time(f"{where}.checkedAt", form.checked_at)
+    return form.checked_at
 
 
 def _amounts(
@@ -316,6 +338,8 @@ def entry_content(entry: PriceEntry) -> dict[str, Any]:
             for name, piece in _PIECES.items()
             if piece in entry.pieces
         },
+        "source": entry.source,
+        "checkedAt": entry.checked_at,
     }
     return {
         name: value
@@ -332,6 +356,8 @@ def _tool_content(price: ToolPrice) -> dict[str, Any]:
         "until": _time_text(price.ends_at),
         "perCall": price_text(price.call),
         "toolErrors": "" if price.pays_errors else "Free",
+        "source": price.source,
+        "checkedAt": price.checked_at,
     }
     return {name: value for name, value in content.items() if value}
 

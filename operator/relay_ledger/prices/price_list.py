@@ -44,13 +44,20 @@ class DailyHours:
         return [span for span in ((self.start, DAY_SECONDS), (0, self.end)) if span[0] < span[1]]
 
 
+def hours_text(hours: DailyHours) -> str:
+    """Writes them as 22:00-06:00."""
+    start, end = (f"{one // 3600:02d}:{one % 3600 // 60:02d}" for one in (hours.start, hours.end))
+    return f"{start}-{end}"
+
+
 @dataclass(frozen=True, slots=True)
 class PriceEntry:
     """Prices of models for a time, half open: from `starts_at` up to but without `ends_at`, microseconds since 1970.
 
     provider and region are "" where the entry holds for all that no other entry names. above_input_tokens: the entry holds for calls with
     more input than this. tokens are micro-USD per million, pieces micro-USD each. What a provider bills like something
-    else has been given its price already. place is where the entry stands in its list, from 0 on.
+    else has been given its price already. place is where the entry stands in its list, from 0 on. source is where its prices are from, and
+    checked_at the day on which somebody last compared them with it, as 2026-03-01: both say nothing of what is paid.
     """
 
     models: frozenset[str]
@@ -64,6 +71,8 @@ class PriceEntry:
     tokens: Mapping[Bucket, int]
     pieces: Mapping[PieceName, int]
     place: int = field(default=NO_ENTRY, compare=False)
+    source: str = field(default="", compare=False)
+    checked_at: str = field(default="", compare=False)
 
     @property
     def amounts(self) -> dict[str, int]:
@@ -88,7 +97,7 @@ class ToolPrice:
 
     server is "" where the price holds for every server. pattern is the name that a server gives a tool, or with a star at its end
     the beginning of several. pays_errors tells whether a call counts of which the tool itself says that it failed. place is where the
-    price stands among those of tools in its list, from 0 on.
+    price stands among those of tools in its list, from 0 on. source and checked_at are as those of models.
     """
 
     server: str
@@ -98,6 +107,8 @@ class ToolPrice:
     call: int
     pays_errors: bool = True
     place: int = field(default=NO_ENTRY, compare=False)
+    source: str = field(default="", compare=False)
+    checked_at: str = field(default="", compare=False)
 
     def is_in_force(self, at: int) -> bool:
         """Returns whether the price holds at that time."""
@@ -113,7 +124,9 @@ class ToolPrice:
 
 @dataclass(frozen=True, slots=True)
 class PriceList:
-    """All entries of one name. version names this content: another content has another version."""
+    """All entries of one name. version names what is paid: other prices, or other times of theirs, have another version, and another source or
+    day on which it was checked has not.
+    """
 
     name: str
     entries: tuple[PriceEntry, ...]

@@ -141,7 +141,8 @@ def _price(entry: PriceEntry) -> dict[str, Any]:
     content = entry_content(entry)
     times = {one: _moment(text) for one, text in _only(content, ("from", "until")).items()}
     kept = _only(content, ("serviceTier", "region", "aboveInputTokens", "hours"))
-    amounts = {"perMillionTokens": content["prices"]} | _only(content, ("perPiece",))
+    amounts = {"perMillionTokens": content["prices"]}
+    amounts |= _only(content, ("perPiece", "source", "checkedAt"))
     return {**times, **kept, **amounts}
 
 

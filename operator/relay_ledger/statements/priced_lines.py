@@ -14,7 +14,7 @@ from relay_contract.billing.service_tiers import STANDARD
 from relay_contract.billing.token_buckets import BUCKETS, INPUT_BUCKETS, UNITS
 from relay_ledger.money.amounts import MICROS
 from relay_ledger.periods.months import Period
-from relay_ledger.prices.price_list import DailyHours, PriceEntry, PriceList, ToolPrice
+from relay_ledger.prices.price_list import PriceEntry, PriceList, ToolPrice, hours_text
 from relay_ledger.reports.figures import OUTPUT_BUCKETS
 from relay_ledger.statements.statement import CALL, Line
 
@@ -113,14 +113,9 @@ def _conditions(entry: PriceEntry | ToolPrice) -> str:
         f"tier {entry.tier}" if entry.tier != STANDARD else "",
         f"region {entry.region}" if entry.region else "",
         f"above {entry.above_input_tokens} input tokens" if entry.above_input_tokens else "",
-        _hours(entry.hours) if entry.hours is not None else "",
+        f"{hours_text(entry.hours)} UTC" if entry.hours is not None else "",
     ]
     return ", ".join(one for one in told if one)
-
-
-def _hours(hours: DailyHours) -> str:
-    start, end = (f"{one // 3600:02d}:{one % 3600 // 60:02d}" for one in (hours.start, hours.end))
-    return f"{start}-{end} UTC"
 
 
 def _priced_alike(

@@ -11,6 +11,12 @@ from sqlalchemy import Connection, Engine, func, insert, select, text
 from relay_ledger.booking.price_book import Assigned, Assignment, Edition, PriceBook
 from relay_ledger.prices.price_file import read_price_list
 from relay_ledger.prices.price_list import InvalidPrices, PriceList
+from relay_ledger.store.books.price_sources import (
+    digest_of,
+    digest_of_sources,
+    keep_sources,
+    with_sources,
+)
 from relay_ledger.store.databases import is_sqlite, lock, reading, writing
 from relay_ledger.store.rows.bulk_insert import insert_rows
 from relay_ledger.store.tables import ASSIGNMENTS, BOOKS, PRICE_LISTS
@@ -44,7 +50,11 @@ class PriceBookStore:
     def load_in(
         self, connection: Connection, prices: PriceList, content: str, *, now: int
     ) -> int | None:
-        """Puts a list into force in a transaction that has the lock; returns its number, None if it is in force already."""
+        """Puts a list into force in a transaction that has the lock; returns its number, None if it is in force already.
+
+        Another source of the same prices, or another day on which it was checked, is kept, and is no other version.
+        """
+        keep_sources(connection, prices, content, now=now)
         latest = _latest(connection, prices.name)
         if latest is not None and latest.version == prices.version:
             return None
@@ -66,7 +76,10 @@ class PriceBookStore:
     def is_written(self, connection: Connection, name: str, content: str) -> bool:
         """Returns whether the version of a list that is in force was written like this, to the last character."""
         latest = _latest(connection, name)
-        return latest is not None and latest.content == content
+        if latest is None:
+            return False
+        digest = digest_of_sources(connection, latest.version)
+        return latest.content == content if digest is None else digest == digest_of(content)
 
     def assigned(self, connection: Connection, account: Assigned) -> set[str]:
         """Returns of whom it was ever said which list they have."""
@@ -124,6 +137,12 @@ class PriceBookStore:
                     edition=edition,
                 )
             return self._book
+
+    def lists_with_sources(self) -> dict[str, PriceList]:
+        """Returns the lists in force by name, with what was said last of where their prices are from."""
+        lists = self.book().lists
+        with reading(self._engine) as connection:
+            return {name: with_sources(connection, prices) for name, prices in lists.items()}
 
     def priced(self, work: Callable[[PriceBook], _Result]) -> _Result:
         """Does work by the prices in force: again, where it finds out that others came into force since they were read."""

@@ -32,7 +32,7 @@ PARTITIONED: Final = {
 GROWING: Final = (
     *("events", "postings", "tool_calls", "price_lists", "assignments", "quarantine"),
     *("terms", "exchange_rates", "statements", "credits", "acts"),
-    "quarantine_ends",
+    *("quarantine_ends", "price_sources"),
 )
 """Tables whose rows never change."""
 
@@ -234,6 +234,20 @@ PRICE_LISTS: Final = Table(
     sqlite_with_rowid=False,
 )
 """Every version of every list, by number from 1; the highest of a name is in force."""
+
+PRICE_SOURCES: Final = Table(
+    "price_sources",
+    METADATA,
+    _text("version", key=True),
+    _whole("number", key=True),
+    _whole("loaded_at"),
+    _text("digest"),
+    _text("content"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""Where the prices of a version are from and when that was checked, by entry in JSON; of a version the highest number counts. digest is that of
+the text that said so, as SHA-256."""
 
 ASSIGNMENTS: Final = Table(
     "assignments",

@@ -22,6 +22,8 @@ _ENTRY: Final = (
     "aboveInputTokens",
     "hours",
     "perPiece",
+    "source",
+    "checkedAt",
 )
 """Fields of an entry that a price file has by the same names."""
 
@@ -175,7 +177,8 @@ def _of_server(tool: Fields) -> dict[str, Any]:
 
 
 def _tool_price(tool: Fields, price: Fields) -> dict[str, Any]:
-    named = {name: price[name] for name in ("from", "until", "toolErrors") if name in price}
+    fields = ("from", "until", "toolErrors", "source", "checkedAt")
+    named = {name: price[name] for name in fields if name in price}
     return named | {"tools": [tool.get("name")], "perCall": price.get("perCall")}
 
 

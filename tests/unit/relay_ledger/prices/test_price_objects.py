@@ -38,6 +38,7 @@ def by_name(prices: PriceList) -> dict[str, set[Any]]:
         return (
             *(entry.tier, entry.region, entry.above_input_tokens, entry.starts_at, entry.ends_at),
             *(hours, tuple(sorted(entry.tokens.items())), tuple(sorted(entry.pieces.items()))),
+            *(entry.source, entry.checked_at),
         )
 
     return {name: set(map(told, entries)) for name, entries in prices.by_model.items()}
@@ -59,8 +60,9 @@ def test_public_prices_are_what_the_definitions_accept(
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_every_price_is_the_same_once_it_is_read_or_its_model_is_named(provider: str) -> None:
-    prices = genai_price_list(provider, name=provider).prices
+    prices = genai_price_list(provider, name=provider, checked_at="2026-11-01").prices
     own = by_name(prices)
+    assert all(entry.source.startswith("genai-prices ") for entry in prices.entries)
     for made in (price_list_object(prices), provider_object(prices)):
         spec = made.content["spec"]
         is_list = made.content["kind"] == "PriceList"
@@ -71,6 +73,37 @@ def test_every_price_is_the_same_once_it_is_read_or_its_model_is_named(provider:
         told = {one.split(": ")[0] for one in made.left_out}
         aliases = {name for entry in prices.entries if told & entry.models for name in entry.models}
         assert missing <= told | aliases
+
+
+@pytest.mark.parametrize("field", ["source", "checkedAt"])
+@pytest.mark.parametrize(
+    ("value", "is_well"),
+    [
+        ("2026-11-01", True),
+        ("价格表 3, https://prices.example/?page=1", None),
+        ("https://me:hush@prices.example", False),
+        ("two\nlines", False),
+        ("2026-02-30x", None),
+        ("", False),
+        ("x" * 257, False),
+    ],
+)
+def test_what_is_said_of_a_source_is_bounded_alike_by_the_definitions_and_the_ledger(
+    field: str, value: str, is_well: bool | None
+) -> None:
+    """None of what is a source and no day."""
+    is_taken = field == "source" if is_well is None else is_well
+    price = {"perMillionTokens": {"input": "1"}, field: value}
+    spec = {"currency": "USD", "models": [{"name": "m", "provider": "", "prices": [price]}]}
+    assert (problems(spec, schema_of("pricelists")) == []) is is_taken
+    models = schema_of("providers")["properties"]["models"]["items"]
+    assert (problems(price, models["properties"]["prices"]["items"]) == []) is is_taken
+    if is_taken:
+        [entry] = price_list_of(charge_prices("own", spec, 0)).entries
+        assert value in (entry.source, entry.checked_at)
+    else:
+        with pytest.raises(InvalidPrices, match=field):
+            price_list_of(charge_prices("own", spec, 0))
 
 
 def test_what_a_kind_has_no_room_for_is_named_and_not_cut_short() -> None:

@@ -31,6 +31,8 @@ STANDARD: dict[str, Any] = {
                     "hours": {"start": "16:30", "end": "00:30"},
                     "perMillionTokens": {"input": "1.5", "cacheRead": "0.1"},
                     "perPiece": {"webSearch": "0.015", "call": "0.001"},
+                    "source": "contract 7",
+                    "checkedAt": "2026-11-01",
                 },
             ],
         },
@@ -57,6 +59,7 @@ def test_every_field_of_a_list_reaches_the_ledger() -> None:
     assert second.hours is not None
     assert second.tokens["cache_read"] == 100_000
     assert second.pieces == {"web_search": 15_000, "call": 1_000}
+    assert (second.source, second.checked_at) == ("contract 7", "2026-11-01")
     [claude] = prices.by_model["claude"]
     assert claude.provider == "anthropic"
 
@@ -68,7 +71,7 @@ TOOLS: list[dict[str, Any]] = [
         "server": "",
         "prices": [
             {"until": "2027-01-01T00:00:00Z", "perCall": "0"},
-            {"from": "2027-01-01T00:00:00Z", "perCall": "0.000001"},
+            {"from": "2027-01-01T00:00:00Z", "perCall": "0.000001", "source": "contract 7"},
         ],
     },
 ]
@@ -82,7 +85,7 @@ def test_prices_of_tools_reach_the_ledger_with_percentages_and_in_any_order() ->
     assert book_bytes(book) == book_bytes(books.book({"standard": turned}, {}, dearer, servers))
     every, free, erp = price_list_of(lists(book)["standard"]).tools
     assert (every.server, every.pattern, every.ends_at) == ("", "*", 1_798_761_600_000_000)
-    assert (free.starts_at, free.call) == (1_798_761_600_000_000, 1)
+    assert (free.starts_at, free.call, free.source) == (1_798_761_600_000_000, 1, "contract 7")
     assert (erp.server, erp.pattern, erp.call, erp.pays_errors) == ("erp", "read_*", 10_000, False)
     marked = price_list_of(lists(book)["standard.markup.50"]).tools
     # 1.5 of a millionth is rounded once, half to even
