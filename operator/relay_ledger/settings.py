@@ -32,6 +32,8 @@ class ReportSource(BaseModel):
     """Another address than the provider's own, as REPORT_BASE has it."""
     own_keys: tuple[Annotated[str, Field(pattern=r"^[!-~]{1,128}$")], ...] = ()
     """The provider's ids of keys that only relays have."""
+    projects: tuple[Annotated[str, Field(pattern=r"^[!-~]{1,128}$")], ...] = ()
+    """Projects of OpenAI or workspaces of Anthropic, by their ids, that the Provider's key is of; all where there are none."""
     settle_hours: Annotated[int, Field(ge=1, le=24 * 14)] = 48
     """Days that ended later than so long ago are provisional."""
 

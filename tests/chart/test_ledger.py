@@ -178,6 +178,7 @@ REPORTS = (
     "ledger.reports.sources[0].dialect=openai",
     "ledger.reports.sources[0].secretName=openai-admin",
     "ledger.reports.sources[0].ownKeys={key_1,key_2}",
+    "ledger.reports.sources[0].projects={proj_1}",
     "ledger.reports.sources[1].provider=claude",
     "ledger.reports.sources[1].dialect=anthropic",
     "ledger.reports.sources[1].secretName=claude-admin",
@@ -194,9 +195,9 @@ def test_reports_are_asked_for_with_keys_of_their_own(database: tuple[str, ...])
     sources = LedgerSettings.model_validate(
         {"database": "sqlite://", "reports": json.loads(told)}
     ).reports
-    assert [(one.provider, one.dialect, one.own_keys) for one in sources] == [
-        ("openai", "openai", ("key_1", "key_2")),
-        ("claude", "anthropic", ()),
+    assert [(one.provider, one.dialect, one.own_keys, one.projects) for one in sources] == [
+        ("openai", "openai", ("key_1", "key_2"), ("proj_1",)),
+        ("claude", "anthropic", (), ()),
     ]
     secrets = {one["name"]: one.get("secret") for one in pod["volumes"]}
     places = {one["mountPath"]: one["name"] for one in container["volumeMounts"]}

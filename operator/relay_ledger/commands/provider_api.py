@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from relay_ledger.periods.zones import SECOND
-from relay_ledger.reconciliation.provider_report import Dialect, Layer, Page
+from relay_ledger.reconciliation.provider_report import PROJECT_FIELDS, Dialect, Layer, Page
 
 BASES: Final[Mapping[Dialect, str]] = {
     "openai": "https://api.openai.com",
@@ -50,18 +50,26 @@ class ProviderRefused(Exception):
 
 
 class ReportApi:
-    """Asks one provider. base is its address, without a path."""
+    """Asks one provider. base is its address, without a path; by_project has rows tell which project or workspace they are of."""
 
-    def __init__(self, dialect: Dialect, *, key_file: Path, base: str | None = None) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        *,
+        key_file: Path,
+        base: str | None = None,
+        by_project: bool = False,
+    ) -> None:
         self._dialect = dialect
         self._base = urlsplit(base or BASES[dialect])
         self._key_file = key_file
+        self._further = (PROJECT_FIELDS[dialect],) if by_project else ()
 
     def pages(self, *, start: int, end: int) -> Iterator[Page]:
         """Yields every page of usage and of costs; raises ProviderRefused, OSError."""
         for layer, path, groups, limit in _ROUTES[self._dialect]:
             query = [("bucket_width", "1d"), ("limit", limit), *self._times(start, end)]
-            query += [("group_by[]", name) for name in groups]
+            query += [("group_by[]", name) for name in (*groups, *self._further)]
             for text in self._all(path, query):
                 yield Page(text, layer)
 

@@ -77,6 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="id of a key that only relays have; may be repeated",
     )
     parser.add_argument(
+        "--project",
+        action="append",
+        default=[],
+        help="compare what these projects of OpenAI or workspaces of Anthropic used alone, by their ids ('default' for one without); may be repeated",
+    )
+    parser.add_argument(
         "--settle-hours", type=int, default=48, help="younger buckets are provisional"
     )
     parser.add_argument(
@@ -97,6 +103,8 @@ def run(options: argparse.Namespace, address: str) -> int:
         raise NothingReported("there is no report to compare with: give --file or --api-key-file")
     period = month_period(options.period, zone("UTC"))
     given = read_pages(_pages(options, period.start, period.end), options.dialect)
+    if options.project:
+        given = given.of_projects(options.project)
     report = given.within(period.start, period.end)
     with opened(address) as engine:
         found = _reconciled(options, engine, report, period.start, period.end)
@@ -165,7 +173,12 @@ def _pages(options: argparse.Namespace, start: int, end: int) -> Iterator[Page]:
     for path in options.file:
         yield Page(path.read_text(encoding="utf-8"))
     if options.api_key_file is not None:
-        api = ReportApi(options.dialect, key_file=options.api_key_file, base=options.api_base)
+        api = ReportApi(
+            options.dialect,
+            key_file=options.api_key_file,
+            base=options.api_base,
+            by_project=bool(options.project),
+        )
         yield from api.pages(start=start, end=end)
 
 

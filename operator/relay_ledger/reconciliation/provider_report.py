@@ -5,7 +5,7 @@ Anthropic: `GET /v1/organizations/usage_report/messages` and `/v1/organizations/
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -32,6 +32,13 @@ TIERS_WITHOUT_COSTS: Final[Mapping[Dialect, frozenset[str]]] = {
     "anthropic": frozenset({"priority"}),
 }
 """Tiers that are in reports of usage and not in those of costs."""
+PROJECT_FIELDS: Final[Mapping[Dialect, str]] = {
+    "openai": "project_id",
+    "anthropic": "workspace_id",
+}
+"""What names the part of an organization that a row is of."""
+DEFAULT_PROJECT: Final = "default"
+"""Anthropic's default workspace, which has no id: its rows have null, as those that tell no workspace. At OpenAI null tells nothing."""
 _CENT: Final = PICOS // 100
 
 
@@ -43,7 +50,8 @@ class UnreadableReport(ValueError):
 class Use:
     """What the provider counted in a bucket of time, half open, microseconds since 1970.
 
-    key is its own id of an API key, tier the service tier of the row, None where the report is not divided by tiers.
+    key is its own id of an API key, tier the service tier of the row, None where the report is not divided by tiers, project that of an
+    OpenAI project or an Anthropic workspace, None where the report is not divided by them.
     """
 
     start: int
@@ -52,16 +60,18 @@ class Use:
     key: str
     tier: str | None
     tokens: Mapping[Tokens, int]
+    project: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What the provider charged for a day, in pico-USD."""
+    """What the provider charged for a day, in pico-USD; project is as that of use."""
 
     start: int
     end: int
     item: str
     pico: int
+    project: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +97,19 @@ class ProviderReport:
     def tiers(self) -> ReportedTiers:
         """Returns which service tiers its rows tell apart."""
         return reported_tiers(use.tier for use in self.uses)
+
+    def of_projects(self, projects: Collection[str]) -> "ProviderReport":
+        """Returns what it has of these projects or workspaces; raises UnreadableReport where its rows do not tell them apart."""
+        told = {use.project for use in self.uses} | {cost.project for cost in self.costs}
+        if None in told or (told == {DEFAULT_PROJECT} and DEFAULT_PROJECT not in projects):
+            raise UnreadableReport(
+                "these reports do not tell projects or workspaces apart: ask for them grouped by project_id or workspace_id"
+            )
+        return replace(
+            self,
+            uses=tuple(use for use in self.uses if use.project in projects),
+            costs=tuple(cost for cost in self.costs if cost.project in projects),
+        )
 
     def within(self, start: int, end: int) -> "ProviderReport":
         """Returns what it has of a period, with what is missing of it; raises UnreadableReport where it has nothing of it."""
@@ -225,7 +248,16 @@ def _result(result: Mapping[str, Any], start: int, end: int, dialect: Dialect) -
         key=str(result.get("api_key_id") or ""),
         tier=_tier(result),
         tokens=tokens,
+        project=_project(result, dialect),
     )
+
+
+def _project(result: Mapping[str, Any], dialect: Dialect) -> str | None:
+    """Returns the project or workspace of a row, None where it does not tell."""
+    name = PROJECT_FIELDS[dialect]
+    if dialect == "anthropic" and name in result and result[name] is None:
+        return DEFAULT_PROJECT
+    return None if result.get(name) is None else str(result[name])
 
 
 def _tier(result: Mapping[str, Any]) -> str | None:
@@ -269,7 +301,13 @@ def _cost(result: Mapping[str, Any], start: int, end: int, dialect: Dialect) -> 
     if dialect == "openai":
         if str(amount["currency"]).lower() != "usd":
             raise ValueError("an amount is not in USD")
-        return Cost(start, end, str(result.get("line_item") or ""), _pico(amount["value"], PICOS))
+        return Cost(
+            start,
+            end,
+            str(result.get("line_item") or ""),
+            _pico(amount["value"], PICOS),
+            _project(result, dialect),
+        )
     if str(result.get("currency", "USD")).upper() != "USD":
         raise ValueError("an amount is not in USD")
     if not isinstance(amount, str):
@@ -279,6 +317,7 @@ def _cost(result: Mapping[str, Any], start: int, end: int, dialect: Dialect) -> 
         end,
         str(result.get("description") or result.get("model") or ""),
         _pico(amount, _CENT),
+        _project(result, dialect),
     )
 
 

@@ -194,6 +194,7 @@ def arguments(source: ReportSource, period: str) -> list[str]:
         f"--settle-hours={source.settle_hours}",
         *base,
         *(f"--own-key={key}" for key in source.own_keys),
+        *(f"--project={project}" for project in source.projects),
         "--",
         source.provider,
     ]

@@ -41,7 +41,7 @@ BLOCKS = [block for page in PAGES for block in blocks_of(page) if block.fate is 
 
 
 def test_the_pages_have_blocks() -> None:
-    assert Counter(block.page for block in BLOCKS) == dict(zip(PAGES, (8, 2), strict=True))
+    assert Counter(block.page for block in BLOCKS) == dict(zip(PAGES, (9, 2), strict=True))
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.place)
@@ -55,6 +55,8 @@ def test_a_block_runs_as_it_stands(
     books.ledger.book("uid-a", [closed(dispatched_at=OCTOBER * 10**6)], books.prices, now=1)
     usage = openai_usage(OCTOBER - OCTOBER % 86_400, input_tokens=1000, output_tokens=100)
     (tmp_path / "openai-usage-2026-10.json").write_text(json.dumps(openai_page([usage])))
+    by_project = openai_page([openai_usage(OCTOBER - OCTOBER % 86_400, project_id="proj_research")])
+    (tmp_path / "openai-projects-2026-10.json").write_text(json.dumps(by_project))
     point = {"timestamp": OCTOBER, "input_tokens": 1000, "output_tokens": 100}
     (tmp_path / "history.json").write_text(json.dumps({"granularity": "day", "data": [point]}))
     kubectl = tmp_path / "kubectl"

@@ -27,6 +27,12 @@ from relay_contract.billing.attempt_event import AttemptClosed
 from relay_contract.billing.reconciliation_summary import Summary
 from relay_contract.billing.token_buckets import TokenBuckets
 from relay_ledger.commands.reconcile_command import FLAGGED
+from relay_ledger.reconciliation.provider_report import (
+    Page,
+    ProviderReport,
+    UnreadableReport,
+    read_pages,
+)
 from relay_ledger.store.bills.cost_adjustments import CostAdjustments
 from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
 from relay_ledger.store.databases import reading
@@ -415,6 +421,79 @@ def test_openais_api_is_read_page_after_page(
         str(int(datetime(2026, 3, 1, tzinfo=UTC).timestamp()))
     ]
     assert served.asked[1][1]["page"] == ["1"]
+
+
+def test_a_provider_is_compared_with_its_own_project_and_traffic_off_the_relay_is_a_foreign_key(
+    reconciler: Reconciler, api: Any, tmp_path: Path
+) -> None:
+    """Two Providers of one organization, each with a project and a key of its own; somebody uses another key of the first one's."""
+    reconciler.book([agreed()])
+    ours, others, foreign = (
+        reported(**changes)["results"][0]
+        for changes in (
+            {"project_id": "proj_ours"},
+            {"project_id": "proj_others", "api_key_id": "key_others"},
+            {
+                "project_id": "proj_ours",
+                "api_key_id": "key_of_somebody",
+                "fresh": 11_200,
+                "cached": 0,
+                "output": 0,
+            },
+        )
+    )
+    day = {**reported(), "results": [ours, others, foreign]}
+    costs = [openai_cost(FIRST, usd)["results"][0] for usd in (2.8724, 2.85)]
+    paid = [
+        cost | {"project_id": project}
+        for cost, project in zip(costs, ("proj_ours", "proj_others"), strict=True)
+    ]
+    served = api(
+        {
+            "/v1/organization/usage/completions": [openai_page([day])],
+            "/v1/organization/costs": [openai_page([{**openai_cost(FIRST, 0), "results": paid}])],
+        }
+    )
+    key = tmp_path / "admin-key"
+    key.write_text(ADMIN_KEY)
+    fetched = ("--api-key-file", str(key), "--api-base", served.base, "--own-key", "key_ours")
+    code, found = reconciler.run(options=(*fetched, "--project", "proj_ours"))
+    assert (code, kind_of(found, "input")["causes"]) == (FLAGGED, {"unknown_key": -11_200})
+    assert kind_of(found, "output")["difference"] == 0
+    assert found["money_in_all"]["causes"] == {"unknown_key": "-0.0224"}
+    assert all("project_id" in query["group_by[]"] for _, query in served.asked)
+    # as a whole the other Provider's key is as foreign as somebody's
+    _, found = reconciler.run(options=fetched)
+    assert kind_of(found, "output")["causes"] == {"unknown_key": -OUTPUT}
+    assert "project_id" not in served.asked[-1][1]["group_by[]"]
+
+
+def test_a_report_that_does_not_tell_projects_is_not_compared_with_one(
+    reconciler: Reconciler, address: str, shell: Shell, tmp_path: Path
+) -> None:
+    reconciler.book([agreed()])
+    options = ("--project", "proj_ours")
+    _, found = reconciler.run(openai_page([reported(project_id="proj_others")]), options=options)
+    assert kind_of(found, "input")["reported"] == 0
+    page = tmp_path / "page.json"
+    page.write_text(json.dumps(openai_page([reported(project_id=None)])))
+    command = ("reconcile", "openai", "--period", "2026-03", "--dialect", "openai")
+    code, out, said = shell.run(address, *command, "--file", str(page), *options)
+    assert (code, out, "do not tell projects or workspaces apart" in said) == (1, "", True)
+
+
+def test_anthropics_default_workspace_is_one_of_its_own() -> None:
+    def rows(*workspaces: str | None) -> ProviderReport:
+        result = {"uncached_input_tokens": 1, "output_tokens": 1, "model": "claude"}
+        told = [{**result, "workspace_id": one} for one in workspaces]
+        page = json.dumps(anthropic_page("2026-03-01", "2026-03-02", *told))
+        return read_pages([Page(page)], "anthropic")
+
+    both = rows("wrkspc_1", None)
+    assert [len(both.of_projects([one]).uses) for one in ("wrkspc_1", "default", "no")] == [1, 1, 0]
+    assert len(rows(None).of_projects(["default"]).uses) == 1
+    with pytest.raises(UnreadableReport, match="grouped by project_id or workspace_id"):
+        rows(None).of_projects(["wrkspc_1"])
 
 
 def test_anthropics_api_is_read_in_cents(

@@ -32,6 +32,7 @@ from relay_ledger.store.batch_booking import BatchBooking
 from relay_ledger.store.bills.statement_store import StatementStore
 from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.databases import writing
+from relay_ledger.store.partitions import Partitions
 from relay_ledger.store.repricing import Repricing
 
 MARCH = Month(2026, 3)
@@ -360,6 +361,7 @@ def test_tools_have_unit_prices_and_a_failure_that_is_free_has_none(books: Books
 def test_what_an_older_ledger_booked_keeps_its_amount_and_has_no_unit_price(books: Books) -> None:
     posting = posting_of(closed(dispatched_at=at("2026-03-02")), books.prices)
     former = replace(posting, charge=replace(posting.charge, entry=NO_ENTRY))
+    Partitions(books.engine).ensure([posting.dispatched_at])
     with writing(books.engine, "uid-a") as connection:
         BatchBooking(connection, "uid-a", now=1).add([former])
     use(books, "2026-03-03")
