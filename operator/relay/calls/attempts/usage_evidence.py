@@ -67,8 +67,10 @@ def usage_evidence(
 
 
 def _estimated(answer: Answer | None, tokens: Tokens | None, told: object) -> BilledUsage | None:
-    """Returns an estimate of what was used; told is a usage of several models: the tokens of all of them, at
-    the price of one."""
+    """Returns an estimate of what was used, None where nothing can be estimated.
+
+    told is the usage of an answer of several models, whose tokens are then those of all of them, and None for any other.
+    """
     together = every_iteration(told)
     if together is not None or tokens is None:
         return together
