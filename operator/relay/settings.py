@@ -126,6 +126,10 @@ class Settings(BaseSettings):
     shadow_max_body_bytes: Count = 1 * MIB
     """Larger requests are not copied, so that copies do not use the memory needed for callers' requests."""
 
+    max_drained_answers: Annotated[int, Field(ge=0, le=100_000)] = 64
+    """Answers that the pod reads on at a time for callers who have left (afterDisconnect of a Provider), each worker its part; beyond it they are cancelled, so that such
+    callers cannot make the pod hold connections without bound."""
+
     ledger_url: Annotated[str, Field(pattern="^https?://[^/ ]+/?$")] | None = None
     """URL to which records of attempts are delivered (relay-ledger); if not set, none are written."""
     ledger_token_file: Path | None = None

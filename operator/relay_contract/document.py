@@ -198,6 +198,16 @@ class RetryOn(Part):
     failures: Annotated[tuple[Failure, ...], Field(max_length=3)] = ()
 
 
+class Drain(Part):
+    """Bounds within which an answer whose caller has left is read on, until the provider tells what the call used.
+
+    max_seconds and max_tokens (of output, as far as a stream shows them) count from the moment at which the caller left.
+    """
+
+    max_seconds: Annotated[int, Field(ge=1, le=600)]
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
 def _is_false(value: object) -> bool:
     return value is False
 
@@ -209,6 +219,7 @@ class Provider(Part):
     cached_token_weight is what an input token from the provider's prompt cache counts in limits of tokens.
     With stream_usage false it is not asked for the usage of streams. cool_down_seconds bounds for how long a model is passed
     over that said when to come back. proxy and client_certificate go with https alone. Times of None are left to the relay.
+    Without drain an answer whose caller has left is cancelled.
     """
 
     name: Name
@@ -234,6 +245,7 @@ class Provider(Part):
     ] = None
     idle_timeout_seconds: Annotated[float | None, Field(ge=1, le=3600, exclude_if=_is_unset)] = None
     keep_alive_seconds: Annotated[float | None, Field(ge=0, le=600, exclude_if=_is_unset)] = None
+    drain: Annotated[Drain | None, Field(exclude_if=_is_unset)] = None
     closed: Annotated[bool, Field(exclude_if=_is_false)] = False
 
     @property

@@ -16,12 +16,12 @@ import pytest
 from openai import OpenAI
 from tests.blackbox.conftest import UPSTREAM_SECRETS
 from tests.blackbox.process import free_ports
-from tests.blackbox.relays import Relay
+from tests.blackbox.relays import CHAT, Relay, chat_body
 from tests.blackbox.tenant import KEY, MODEL, TENANT, TENANT_UID, Platform, Signer
 from tests.blackbox.test_openai_node import node_sdk as node_sdk
 from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
-from tests.blackbox.wire import Answer
+from tests.blackbox.wire import Answer, Wire, request_bytes
 from tests.ledger.ledger_process import LedgerProcess, operator_token, token_of
 
 from relay_contract.billing.budget import (
@@ -34,6 +34,7 @@ from relay_contract.billing.budget import (
 )
 from relay_contract.billing.price_book import BOOKS_PATH, book_bytes
 from relay_contract.billing.usage_reading import CREDITS_PATH
+from relay_contract.document import Drain
 from relay_contract.spending import Rate, SessionCaps, Spending
 from relay_ledger.store.databases import open_database
 from relay_ledger.store.schema import upgrade
@@ -199,6 +200,51 @@ def test_three_pods_spend_no_more_than_the_budget_together(
         lambda: standing(ledger).standings[0].spent,
         lambda spent: spent == codes[""] * CALL,
         what="the spending that the pods tell",
+        within_seconds=PATIENCE,
+    )
+
+
+def begun_stream(relay: Relay) -> Wire | None:
+    """Asks for a stream; returns its connection once a part of it has come, None where it was refused."""
+    wire = relay.wire()
+    asked = chat_body(stream=True, max_tokens=TOKENS)
+    wire.send(request_bytes("POST", CHAT, {"authorization": f"Bearer {KEY}"}, asked))
+    if wire.head().status != 200:
+        wire.close()
+        return None
+    wire.chunk()
+    return wire
+
+
+def test_a_stream_that_is_read_on_for_a_caller_who_left_is_paid_as_the_ledger_books_it(
+    ledger: LedgerProcess, pod: ServeBy, platform: Platform, stable: Upstream
+) -> None:
+    give_budget(ledger, 2)
+    relay = pod("a")
+    drained = platform.providers(drain=Drain(max_seconds=60, max_tokens=10_000))
+    relay.push(platform.document(spending=bounded(), providers=drained))
+    wait_served(relay)
+    stable.behave(hold_after_events=2)
+    wire = eventually(
+        lambda: begun_stream(relay), within_seconds=PATIENCE, what="a stream that is served"
+    )
+    assert wire is not None
+    wire.close()
+    stable.behave(hold_after_events=None)
+    # it is reserved until it has ended
+    assert call_as_a_client(relay) == FINAL
+    stable.release()
+    eventually(
+        lambda: relay.metrics().total("relay_drained_answers_total", end="usage"),
+        lambda count: count == 1,
+        what="the end of what is read on",
+    )
+    # and all of it is spent then, not the two tokens that its caller got
+    assert call_as_a_client(relay) == FINAL
+    eventually(
+        lambda: standing(ledger).standings[0].spent,
+        lambda spent: spent == 2 * CALL,
+        what="the spending that the pod tells",
         within_seconds=PATIENCE,
     )
 

@@ -46,6 +46,16 @@ ACCEPTED = [
     ),
     ("Provider", "p", HTTPS | {"firstByteTimeout": "1s", "idleTimeout": "1h", "keepAlive": "0s"}),
     ("Provider", "p", HTTPS | {"firstByteTimeout": "10m30s", "keepAlive": "10m"}),
+    ("Provider", "p", HTTPS | {"afterDisconnect": {"policy": "Cancel"}}),
+    ("Provider", "p", HTTPS | {"afterDisconnect": {"policy": "Drain"}}),
+    *(
+        ("Provider", "p", HTTPS | {"afterDisconnect": {"policy": "Drain", **bounds}})
+        for bounds in (
+            {"maxSeconds": 1, "maxTokens": 1},
+            {"maxSeconds": 600},
+            {"maxTokens": 1_000_000},
+        )
+    ),
     ("Provider", "p", HTTPS | {"proxy": PROXY}),
     ("Provider", "p", HTTPS | {"proxy": {"url": "http://[fd00::3]:3128/"}}),
     (
@@ -226,6 +236,27 @@ REFUSED = [
         for wrong in ("999ms", "61m", "0s", "", "5", "-5s", "99999999999999h")
     ),
     ("Provider", "p", HTTPS | {"keepAlive": "11m"}, "longer than 10m"),
+    ("Provider", "p", HTTPS | {"afterDisconnect": {"maxSeconds": 1}}, "policy"),
+    ("Provider", "p", HTTPS | {"afterDisconnect": {"policy": "drain"}}, "Unsupported value"),
+    *(
+        (
+            "Provider",
+            "p",
+            HTTPS | {"afterDisconnect": {"policy": "Cancel", bound: 1}},
+            "bound Drain; set policy: Drain",
+        )
+        for bound in ("maxSeconds", "maxTokens")
+    ),
+    *(
+        ("Provider", "p", HTTPS | {"afterDisconnect": {"policy": "Drain", bound: wrong}}, bound)
+        for bound, wrong in (
+            ("maxSeconds", 0),
+            ("maxSeconds", 601),
+            ("maxSeconds", "30s"),
+            ("maxTokens", 0),
+            ("maxTokens", 1_000_001),
+        )
+    ),
     ("Provider", "p", HTTPS | {"keepAlive": 5}, "keepAlive"),
     ("Provider", "p", HTTPS | {"proxy": {}}, "url"),
     *(

@@ -204,6 +204,13 @@ class AttemptRecorder:
         subject.slo.timed[signal] += 1
         subject.slo.slow[signal] += 1
 
+    def left(self, event: UsageEvent) -> None:
+        """Counts for its side an attempt that is read on for a caller who has left, as if it had ended with that."""
+        _count_outcome(event.subject.slo, event)
+        self._count_times(event)
+        if event.tokens is not None:
+            _count_reported(event.subject.slo, event.tokens)
+
     def record(self, event: UsageEvent) -> None:
         """Counts an attempt that has ended and writes its usage line.
 
@@ -214,8 +221,9 @@ class AttemptRecorder:
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
         if outcome == "no_key":
             return
-        _count_outcome(subject.slo, event)
-        self._count_times(event)
+        if not event.was_left:
+            _count_outcome(subject.slo, event)
+            self._count_times(event)
         if event.unreadable:
             self._metrics.unreadable[subject.route, subject.side] += 1
         tokens = event.tokens
@@ -252,8 +260,8 @@ class AttemptRecorder:
             self._metrics.estimated[subject.route, subject.side] += 1
         else:
             # an estimate is the relay's own: it says nothing of the side
-            subject.slo.reported += 1
-            subject.slo.tokens.add(tokens)
+            if not event.was_left:
+                _count_reported(subject.slo, tokens)
             if subject.is_served:
                 # what copies and probes use says nothing of the calls that limits hold tokens for
                 self.estimator.learn(subject.model_label, event.estimate, tokens)
@@ -308,6 +316,11 @@ def _count_outcome(counters: SideCounters, event: UsageEvent) -> None:
         counters.throttled += 1
     elif outcome == "client_error":
         counters.refused += 1
+
+
+def _count_reported(counters: SideCounters, tokens: Tokens) -> None:
+    counters.reported += 1
+    counters.tokens.add(tokens)
 
 
 def _signal_seconds(signal: str, event: UsageEvent) -> float | None:

@@ -140,6 +140,12 @@ FAMILIES: Final = (
         "Calls whose client left before the answer was whole.",
     ),
     MetricFamily(
+        "relay_drained_answers_total",
+        "counter",
+        ("provider", "end"),
+        "Answers whose caller left and whose provider has afterDisconnect: Drain, by how reading on ended: usage (reported), unreported, seconds, tokens (its bounds), stopped (with the process), refused (too many at once; cancelled instead).",
+    ),
+    MetricFamily(
         "relay_shadow_total",
         "counter",
         ("route", "outcome"),

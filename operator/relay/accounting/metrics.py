@@ -58,6 +58,7 @@ class WorkerMetrics:
         self.fallbacks: defaultdict[Labels, float] = defaultdict(int)
         self.passed_over: defaultdict[Labels, float] = defaultdict(int)
         self.disconnects: defaultdict[Labels, float] = defaultdict(int)
+        self.drained: defaultdict[Labels, float] = defaultdict(int)
         self.shadow: defaultdict[Labels, float] = defaultdict(int)
         self.estimated: defaultdict[Labels, float] = defaultdict(int)
         self.unreadable: defaultdict[Labels, float] = defaultdict(int)
@@ -107,6 +108,7 @@ class WorkerMetrics:
             "relay_fallbacks_total": _rows(self.fallbacks),
             "relay_passed_over_total": _rows(self.passed_over),
             "relay_client_disconnects_total": _rows(self.disconnects),
+            "relay_drained_answers_total": _rows(self.drained),
             "relay_shadow_total": _rows(self.shadow),
             "relay_usage_estimated_total": _rows(self.estimated),
             "relay_usage_unreadable_total": _rows(self.unreadable),

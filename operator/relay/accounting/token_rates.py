@@ -112,7 +112,7 @@ class ModelRates:
         elif rate is not None:
             shown = text_bytes * min(max(rate.usual, LEAST_PER_BYTE), MOST_OUTPUT_PER_BYTE)
         else:
-            return _documented(pieces, text_bytes)
+            return documented_tokens(pieces, text_bytes)
         return round(shown) + (self._thoughts(key) if rate.is_shown else 0)
 
     def _steadier(
@@ -148,7 +148,7 @@ class ModelRates:
         return sorted([one for _, one in known if one >= 0])
 
 
-def _documented(pieces: int, text_bytes: int) -> int:
+def documented_tokens(pieces: int, text_bytes: int) -> int:
     """Returns a token for each piece, or for every four bytes where pieces are of eight and more: providers send one or several with each."""
     if not pieces:
         return text_bytes // BYTES_PER_TOKEN

@@ -112,7 +112,7 @@ class UsageEvent:
     overhead_seconds, which the relay added, and paused_seconds, in which the caller did not read; first_byte_seconds is 0 when none came. counted_slow names the signals it was
     counted slow for while it was under way; probe says that it decides for its canary's breaker. call_id and attempt_id are
     the relay's own and never repeat, request_id is the caller's label. unreadable says that the provider reported usage that
-    could not be used.
+    could not be used, was_left that the side's counters have the attempt since its caller left.
     """
 
     __slots__ = (
@@ -140,6 +140,7 @@ class UsageEvent:
         "trace_id",
         "unreadable",
         "upstream_request_id",
+        "was_left",
     )
 
     def __init__(
@@ -169,6 +170,7 @@ class UsageEvent:
         counted_slow: tuple[str, ...],
         probe: bool,
         paused_seconds: float = 0.0,
+        was_left: bool = False,
     ) -> None:
         self.subject = subject
         self.call_id = call_id
@@ -194,3 +196,4 @@ class UsageEvent:
         self.overhead_seconds = overhead_seconds
         self.counted_slow = counted_slow
         self.probe = probe
+        self.was_left = was_left

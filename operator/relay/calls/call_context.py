@@ -6,7 +6,8 @@ from relay.accounting.exception_log import ExceptionLog
 from relay.accounting.metrics import WorkerMetrics
 from relay.calls.attempts.provider_access import ProviderAccess
 from relay.calls.attempts.shadow import Shadows
-from relay.calls.attempts.usage_waits import UsageWaits
+from relay.calls.attempts.unheard_answers.drained_answers import DrainedAnswers
+from relay.calls.attempts.unheard_answers.usage_waits import UsageWaits
 from relay.calls.ledger.ledger_access import LedgerAccess
 from relay.calls.retry_budget import RetryBudget
 from relay.calls.tenants.tenant_map import TenantMap
@@ -19,6 +20,7 @@ class CallContext:
 
     __slots__ = (
         "budget",
+        "drained_answers",
         "exceptions",
         "max_body_bytes",
         "metrics",
@@ -45,6 +47,7 @@ class CallContext:
         stream_keepalive_seconds: float,
         usage: LedgerAccess,
         usage_waits: UsageWaits,
+        drained_answers: DrainedAnswers,
     ) -> None:
         self.tenants: Final = tenants
         self.providers: Final = providers
@@ -58,3 +61,4 @@ class CallContext:
         self.stream_keepalive_seconds: Final = stream_keepalive_seconds
         self.usage: Final = usage
         self.usage_waits: Final = usage_waits
+        self.drained_answers: Final = drained_answers

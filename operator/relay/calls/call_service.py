@@ -12,7 +12,8 @@ from relay.budgets.purse import Purse
 from relay.budgets.shared_counters import shared_counters
 from relay.calls.attempts.provider_access import ProviderAccess
 from relay.calls.attempts.shadow import Shadows
-from relay.calls.attempts.usage_waits import UsageWaits
+from relay.calls.attempts.unheard_answers.drained_answers import DrainedAnswers
+from relay.calls.attempts.unheard_answers.usage_waits import UsageWaits
 from relay.calls.call_context import CallContext
 from relay.calls.client_connections import ClientConnections
 from relay.calls.connection_renewal import ConnectionRenewal
@@ -93,6 +94,11 @@ class CallService:
             max_body_bytes=settings.shadow_max_body_bytes,
         )
         self.usage_waits = UsageWaits(self.exceptions)
+        self.drained_answers = DrainedAnswers(
+            self.exceptions,
+            self.metrics.drained,
+            most=settings.max_drained_answers // settings.workers,
+        )
         self.preflights = Preflights(self.providers, self.exceptions)
         self.call_memory = CallMemory()
         self.kept_calls = KeptCalls()
@@ -108,6 +114,7 @@ class CallService:
             stream_keepalive_seconds=settings.stream_keepalive_seconds,
             usage=LedgerAccess(settings),
             usage_waits=self.usage_waits,
+            drained_answers=self.drained_answers,
         )
         self.connections = ClientConnections(
             settings,
@@ -143,6 +150,7 @@ class CallService:
         self._log.tick(now)
         # before deadlines: a provider that is silent when nobody waits for it any more has not failed
         self.usage_waits.tick(now)
+        self.drained_answers.tick(now)
         self._wheel.turn(now)
         self.providers.tend(now)
         for tenant in self.tenants.all():
@@ -176,6 +184,7 @@ class CallService:
         """
         self._shadows.stop()
         self.usage_waits.stop()
+        self.drained_answers.stop()
         self.preflights.stop()
         self.kept_calls.stop()
 

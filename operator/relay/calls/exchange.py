@@ -486,9 +486,13 @@ class Exchange(Consumer, Applicant, RequestHandler):
         if self.phase is OVER:
             if self.comparison is not None:
                 self.comparison.served(attempt, event)
-            self._settle(attempt.ended_at)
             # the attempt refers to us: let go, or only the collector could free the call's body
-            self._attempt = None
+            self._free(attempt.ended_at)
+
+    def attempt_left(self, attempt: Attempt, event: UsageEvent) -> None:
+        comparison, self.comparison = self.comparison, None
+        if comparison is not None:
+            comparison.served(attempt, event)
 
     def _answer_error(self, attempt: Attempt) -> None:
         status = attempt.status
@@ -610,14 +614,16 @@ class Exchange(Consumer, Applicant, RequestHandler):
             return
         self._writer.abandoned()
         now = time.monotonic()
-        attempt = self._attempt
+        attempt, context = self._attempt, self._context
+        is_drained = False
         if attempt is not None:
-            self._context.metrics.disconnects[(self.call.plan.name,)] += 1
+            context.metrics.disconnects[(self.call.plan.name,)] += 1
             if self.call.tenant.spender.charges_abandoned and not self._connection.was_aborted:
                 attempt.abandoned()
-            if not self._context.usage_waits.take(attempt, now):
+            is_drained = context.drained_answers.take(attempt, now)
+            if not is_drained and not context.usage_waits.take(attempt, now):
                 attempt.abort()
-        self._finish(now, keep_alive=False)
+        self._finish(now, keep_alive=False, keep_seat=is_drained)
 
     def pause(self) -> None:
         self._paused = True
@@ -642,11 +648,12 @@ class Exchange(Consumer, Applicant, RequestHandler):
         if self._attempt is not None:
             self._attempt.abort()
 
-    def _finish(self, now: float, *, keep_alive: bool) -> None:
+    def _finish(self, now: float, *, keep_alive: bool, keep_seat: bool = False) -> None:
         waiting_or_later = self.phase is not RECEIVING
         self._move(OVER)
         if waiting_or_later:
-            self.call.tenant.admission.leave(self.reservation, now)
+            if not keep_seat:
+                self.call.tenant.admission.leave(self.reservation, now)
             if self._attempt is None or self._attempt.settled:
                 self._settle(now)
                 self._attempt = None

@@ -375,6 +375,13 @@ class UpstreamConnection(Channel):
         self.transport.close()
 
     @property
+    def has_written(self) -> bool:
+        """Returns whether the whole request has been written, and of a large one whether the system has all of it."""
+        if self._pending is not None or self._unsent:
+            return False
+        return not self._large or not self.transport.get_write_buffer_size()
+
+    @property
     def served(self) -> bool:
         """Returns whether a call was answered on it."""
         return self.idle_seconds != NEVER
@@ -459,8 +466,9 @@ class UpstreamConnection(Channel):
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
-        if self._unsent or (self._large and self.transport.get_write_buffer_size()):
+        if not self.has_written:
             # answered before the body had left: its rest would be the next call's head, and may never be read
+            self._pending = None
             self._unsent = []
             self.transport.abort()
         elif self._large and self._status >= 400:

@@ -2,6 +2,7 @@
 
 from typing import Final, Protocol
 
+from relay.calls.attempts.unheard_answers.drained_answers import DrainedAnswers
 from relay.calls.client_connections import ClientConnections
 
 QUIET_SECONDS: Final = 1.0
@@ -18,19 +19,21 @@ class Listener(Protocol):
 
 
 class Drain:
-    """Advanced once a second. Answers say `connection: close` from the start."""
+    """Advanced once a second. Answers say `connection: close` from the start. Those that are read on for their usage are waited for too."""
 
     def __init__(
         self,
         connections: ClientConnections,
         server: Listener,
         *,
+        drained_answers: DrainedAnswers,
         now: float,
         accept_seconds: float,
         drain_seconds: float,
     ) -> None:
         self._connections = connections
         self._server = server
+        self._drained_answers = drained_answers
         self._accept_until = now + min(accept_seconds, drain_seconds)
         self._until = now + max(0.0, drain_seconds - ABORT_SECONDS)
         self.over = False
@@ -43,8 +46,10 @@ class Drain:
         for connection in list(self._connections.open):
             if connection.idle and now - connection.idle_since() >= QUIET_SECONDS:
                 connection.close()
-        if not self._connections.open:
+        if not self._connections.open and not self._drained_answers.are_any:
             self.over = True
         elif now >= self._until:
+            # first: whose connection is aborted is read on no more
+            self._drained_answers.stop()
             self._connections.abort_all()
             self.over = True

@@ -201,6 +201,7 @@ class Worker:
             self._drain = Drain(
                 self.service.connections,
                 self._port,
+                drained_answers=self.service.drained_answers,
                 now=time.monotonic(),
                 accept_seconds=self._settings.drain_accept_seconds,
                 drain_seconds=self._settings.drain_seconds,

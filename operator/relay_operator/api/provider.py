@@ -191,6 +191,14 @@ class RetryOn(Part):
     failures: tuple[str, ...] = ()
 
 
+class AfterDisconnect(Part):
+    """What becomes of an answer whose caller has left."""
+
+    policy: Literal["Cancel", "Drain"]
+    max_seconds: int = 30
+    max_tokens: int = 16_384
+
+
 def _certificates(text: str) -> str:
     """Checks that relays can trust what the text holds; a bundle that they cannot read would stop their whole document."""
     if not text.isascii():
@@ -253,6 +261,7 @@ class ProviderSpec(Part):
     first_byte_timeout: Duration | None = None
     idle_timeout: Duration | None = None
     keep_alive: Duration | None = None
+    after_disconnect: AfterDisconnect | None = None
     models: tuple[Model, ...] = ()
     limits: Limits = Limits()
     cached_token_weight: float = 1.0

@@ -86,6 +86,7 @@ def provider_part(provider: Provider, *, share: float) -> document.Provider:
         first_byte_timeout_seconds=spec.first_byte_timeout,
         idle_timeout_seconds=spec.idle_timeout,
         keep_alive_seconds=spec.keep_alive,
+        drain=_drain(provider),
         models=tuple(
             document.ProviderModel(
                 name=model.name,
@@ -105,6 +106,13 @@ def provider_part(provider: Provider, *, share: float) -> document.Provider:
         retry_on=document.RetryOn(**spec.retry_on.model_dump()) if spec.retry_on else None,
         cool_down_seconds=spec.cool_down,
     )
+
+
+def _drain(provider: Provider) -> document.Drain | None:
+    after = provider.spec.after_disconnect
+    if after is None or after.policy == "Cancel":
+        return None
+    return document.Drain(max_seconds=after.max_seconds, max_tokens=after.max_tokens)
 
 
 def provider_limits(provider: Provider, *, share: float) -> document.ProviderLimits:

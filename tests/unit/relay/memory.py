@@ -51,6 +51,9 @@ class MemoryTransport(asyncio.Transport):
     def resume_reading(self) -> None:
         self.paused = False
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def taken(self) -> bytes:
         """What was written since the last call."""
         sent, self.sent = self.sent, b""

@@ -117,7 +117,7 @@ def test_public_keys_are_read_one_or_several() -> None:
 def test_a_document_without_a_providers_newer_fields_is_one_that_older_relays_take() -> None:
     (written,) = json.loads(canonical_payload(a_document()))["catalogue"]["providers"]
     newer = {"proxy", "clientCertificate", "firstByteTimeoutSeconds", "idleTimeoutSeconds"}
-    assert not {*newer, "keepAliveSeconds"} & written.keys()
+    assert not {*newer, "keepAliveSeconds", "drain"} & written.keys()
 
 
 def test_a_providers_way_out_survives_the_seal() -> None:
@@ -129,6 +129,7 @@ def test_a_providers_way_out_survives_the_seal() -> None:
         keep_alive_seconds=0,
         idle_timeout_seconds=1,
         first_byte_timeout_seconds=3600,
+        drain=document.Drain(max_seconds=600, max_tokens=1_000_000),
     )
     sent = a_document(providers=(there,))
     assert seal.unseal(seal.seal(sent, KEY), [KEY.public_key()])[0] == sent

@@ -5,7 +5,7 @@ from typing import Any, Final
 from relay.accounting.usage_event import Outcome
 from relay.calls.attempts.attempt_outcome import judge_error, judge_status, judge_stream
 from relay.calls.attempts.call import Call
-from relay.calls.attempts.unary_body import UnaryBody
+from relay.calls.attempts.unary_body import MAX_KEPT_BYTES, UnaryBody
 from relay.dialect.answers.answer_content import decoded, generated_bytes, has_answer
 from relay.dialect.answers.answer_labels import model_in, service_tier_in, word_at
 from relay.dialect.answers.error_report import ErrorReport, read_error
@@ -22,6 +22,8 @@ from relay.tools.chat.answer_guard import AnswerGuard
 
 MAX_UNDECIDED_BYTES: Final = 4096
 """Blanks in front of an answer, which some providers send to keep the connection alive."""
+MOST_UNHEARD_BYTES: Final = 64 * 1024
+"""Kept of a document that is read for its usage alone."""
 _WITHOUT_CONTENT: Final = (204, 205)
 """Successes whose body, if there is one, is none of the answer (RFC 9110 sections 15.3.5 and 15.3.6)."""
 _CHAT: Final = Endpoint.CHAT
@@ -58,6 +60,7 @@ class Answer:
         "_misnamed",
         "_model_end",
         "_model_start",
+        "_most_kept",
         "_received",
         "_searches",
         "_target",
@@ -105,6 +108,7 @@ class Answer:
         self.tokens: Tokens | None = None
         self.response_id: str | None = None
         self._guard: AnswerGuard | None = None
+        self._most_kept = MAX_KEPT_BYTES
         self._inflater: Inflater | None = None
         if content_encoding is not None and is_coded(content_encoding):
             self._inflater = Inflater(content_encoding)
@@ -120,7 +124,7 @@ class Answer:
             self._guard = AnswerGuard(call.chat_policy)
 
     def _document_body(self) -> UnaryBody:
-        return UnaryBody(may_search=self._call.endpoint is RESPONSES)
+        return UnaryBody(self._most_kept, may_search=self._call.endpoint is RESPONSES)
 
     # -- as it passes ----------------------------------------------------------------------------------------------
 
@@ -308,6 +312,25 @@ class Answer:
             many_choices=call.asks_many_choices,
             endpoint=call.endpoint,
         )
+
+    # -- once its caller has left ----------------------------------------------------------------------------------
+
+    @property
+    def may_tell_usage(self) -> bool:
+        """True if what is still to come may tell what the call used, and nothing so far has."""
+        stream = self.stream
+        if self.status >= 300:
+            return False
+        if stream is None:
+            return self.undecided or self.unary is not None
+        return not stream.ended and stream.error is None and not (stream.whole and stream.usage)
+
+    def read_for_usage(self) -> None:
+        """Reads what comes for its usage alone: no tool in it is anybody's, and little of it is kept."""
+        self._guard = None
+        self._most_kept = MOST_UNHEARD_BYTES
+        if self.unary is not None:
+            self.unary.keep_at_most(MOST_UNHEARD_BYTES)
 
     # -- when it is whole ------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ import time
 from abc import ABC, abstractmethod
 from typing import Any, Final
 
-from relay.accounting.token_rates import LEAST_OUTPUT_TOKENS, LearntCall
+from relay.accounting.token_rates import LEAST_OUTPUT_TOKENS, LearntCall, documented_tokens
 from relay.accounting.usage_event import Outcome, UsageEvent
 from relay.admission.token_buckets import Hold
 from relay.calls.attempts.answer import Answer
@@ -76,6 +76,10 @@ class Consumer(ABC):
     def attempt_settled(self, attempt: "Attempt", event: UsageEvent) -> None:
         """Takes the event of an attempt that is over and counted; the last call."""
 
+    def attempt_left(self, attempt: "Attempt", event: UsageEvent) -> None:
+        """Takes the event of an attempt that is cancelled for its side, and read on for its usage alone."""
+        return
+
 
 class Attempt(ResponseReceiver, Recorded):
     """Lives from `start` to one of the consumer's last calls. Times are monotonic seconds, 0 where not reached.
@@ -91,6 +95,7 @@ class Attempt(ResponseReceiver, Recorded):
         "_counted_slow",
         "_delivered",
         "_estimates",
+        "_is_left",
         "_is_opening_due",
         "_is_paid_for",
         "_opening",
@@ -154,6 +159,8 @@ class Attempt(ResponseReceiver, Recorded):
         self.headers: list[Field] = []
         self.outcome: Outcome | None = None
         self.client_gone = False
+        # the caller's leaving is how it ended, whatever the provider says after it
+        self._is_left = False
         self.settled = False
         self.received_bytes = 0
         self._overhead_seconds = 0.0
@@ -246,11 +253,38 @@ class Attempt(ResponseReceiver, Recorded):
             return False
         return stream.whole and not stream.ended and stream.usage is None
 
+    @property
+    def may_tell_usage(self) -> bool:
+        """True if the provider has the whole call, and may still tell what it used."""
+        connection, answer = self._connection, self.answer
+        if self.outcome is not None or connection is None or not self.sent_at:
+            return False
+        return connection.has_written and (answer is None or answer.may_tell_usage)
+
+    @property
+    def streamed_tokens(self) -> int:
+        """The tokens of a stream as far as it has come, as they are estimated; 0 of anything else."""
+        stream = self.answer.stream if self.answer is not None else None
+        return 0 if stream is None else documented_tokens(stream.text_pieces(), stream.text_bytes())
+
     def read_on_for(self, consumer: Consumer) -> None:
         """Hands the rest of the answer to another reader: its caller has left."""
         self.client_gone = True
         self.consumer = consumer
         self.resume()
+
+    def leave(self, now: float) -> UsageEvent:
+        """Counts the attempt for its side as cancelled now, by what is known now; what the provider does after it is not counted there.
+
+        Otherwise a side would be judged by answers that nobody waited for.
+        """
+        if self.answer is not None:
+            self.answer.read_for_usage()
+        reported = self.answer.reported_usage if self.answer is not None else None
+        event = self._event(now, "cancelled", self._tokens(reported))
+        self._is_left = True
+        self.call.tenant.attempt_left(event, now)
+        return event
 
     def time_out(self) -> None:
         """Ends the attempt because its consumer gave it only so much time."""
@@ -378,7 +412,7 @@ class Attempt(ResponseReceiver, Recorded):
 
     def count_overdue(self, now: float) -> None:
         """Counts the attempt as slow for each objective it has exceeded while still under way."""
-        if self.settled or not self.sent_at:
+        if self.settled or self.client_gone or not self.sent_at:
             return
         taken = now - self.started_at
         for signal, limit in self.subject.objectives.items():
@@ -430,6 +464,8 @@ class Attempt(ResponseReceiver, Recorded):
             media_type=media_type,
             content_encoding=content_encoding,
         )
+        if self._is_left:
+            answer.read_for_usage()
         if not answer.undecided:
             self.consumer.answer_started(self)
 
@@ -563,18 +599,27 @@ class Attempt(ResponseReceiver, Recorded):
 
     def _settle(self, now: float) -> None:
         self.ended_at = now
-        answer, tokens = self.answer, self._used_tokens()
-        call, outcome = self.call, self.outcome
-        assert outcome is not None
-        charged = self._charged(tokens) if tokens is not None else 0
-        if tokens is not None and answer is not None:
-            self._teach(answer, tokens)
+        tokens = self._used_tokens()
+        if tokens is not None and self.answer is not None:
+            self._teach(self.answer, tokens)
+        event = self._event(now, self._counted_outcome(), tokens)
         if self.hold is not None:
-            self.hold.settle(charged, now=now)
-        started_at = self.started_at
+            self.hold.settle(event.charged_tokens, now=now)
+        self._record_end(now)
+        self.settled = True
+        self.call.tenant.attempt_ended(event, now)
+        self.consumer.attempt_settled(self, event)
+
+    def _counted_outcome(self) -> Outcome:
+        outcome = self.outcome
+        assert outcome is not None
+        return "cancelled" if self._is_left else outcome
+
+    def _event(self, now: float, outcome: Outcome, tokens: Tokens | None) -> UsageEvent:
+        answer, call, started_at = self.answer, self.call, self.started_at
         # a shadow copy is an attempt at the same call, counted from 1 again
         shadow = self.subject.side == "shadow"
-        event = UsageEvent(
+        return UsageEvent(
             self.subject,
             call_id=call.call_id,
             attempt_id=f"{call.call_id}-{'shadow-' if shadow else ''}{self.number}",
@@ -586,7 +631,7 @@ class Attempt(ResponseReceiver, Recorded):
             outcome=outcome,
             stream=call.body.stream,
             tokens=tokens,
-            charged_tokens=charged,
+            charged_tokens=self._charged(tokens) if tokens is not None else 0,
             estimated=self._estimates,
             unreadable=self._unreadable,
             client_gone=self.client_gone,
@@ -599,11 +644,8 @@ class Attempt(ResponseReceiver, Recorded):
             overhead_seconds=self._overhead_seconds,
             counted_slow=self._counted_slow,
             probe=self._probe,
+            was_left=self._is_left,
         )
-        self._record_end(now)
-        self.settled = True
-        call.tenant.attempt_ended(event, now)
-        self.consumer.attempt_settled(self, event)
 
     def _used_tokens(self) -> Tokens | None:
         """Returns the tokens of the whole attempt, reported or estimated; counts them once."""
@@ -628,7 +670,8 @@ class Attempt(ResponseReceiver, Recorded):
         if not self._opening or self._report:
             return
         answer = self.answer
-        if answer is None or not answer.report or self.outcome != "ok" or self.is_abandoned:
+        outcome = self._counted_outcome()
+        if answer is None or not answer.report or outcome != "ok" or self.is_abandoned:
             opening, self._opening = self._opening, b""
             self._closing = self._closing_at(now)
             self.call.tenant.recorder.closed(self.subject, opening, self._closing)
@@ -692,7 +735,7 @@ class Attempt(ResponseReceiver, Recorded):
         tier = usage.service_tier if isinstance(usage, BilledUsage) else None
         return Closing(
             elapsed=int((now - self.started_at) * 1_000_000),
-            outcome=outcome,
+            outcome=self._counted_outcome(),
             status=self.status if 100 <= self.status <= 599 else 0,
             delivered=self._delivered,
             abandoned=self.is_abandoned and source != "none",
@@ -761,7 +804,8 @@ class Attempt(ResponseReceiver, Recorded):
 
     def _teach(self, answer: Answer, tokens: Tokens) -> None:
         """Lets what the provider has counted teach what later attempts are estimated by."""
-        if self._estimates or self.outcome != "ok" or not self.subject.rates.count_call():
+        is_whole = self._counted_outcome() == "ok" and not self._estimates
+        if not is_whole or not self.subject.rates.count_call():
             return
         call = self.call
         pieces = text_bytes = 0

@@ -42,6 +42,12 @@ class UnaryBody:
         else:
             self._rest.append(data)
 
+    def keep_at_most(self, size: int) -> None:
+        """Keeps no more than that from now on."""
+        self._most_bytes = size
+        if self._excerpt is None and self.size > size:
+            self._give_up(b"")
+
     def _give_up(self, data: bytes) -> None:
         kept = self.kept or b""
         excerpt = self._excerpt = Excerpt(kept)

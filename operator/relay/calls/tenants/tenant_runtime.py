@@ -88,6 +88,15 @@ class TenantRuntime:
     def attempt_ended(self, event: UsageEvent, now: float) -> None:
         """Counts the attempt and lets routing learn from it."""
         self.recorder.record(event)
+        if not event.was_left:
+            self._learn(event, now)
+
+    def attempt_left(self, event: UsageEvent, now: float) -> None:
+        """Counts for its side, as cancelled, an attempt that is read on for a caller who has left."""
+        self.recorder.left(event)
+        self._learn(event, now)
+
+    def _learn(self, event: UsageEvent, now: float) -> None:
         subject = event.subject
         if subject.side == "canary":
             self._judge_canary(event, now)

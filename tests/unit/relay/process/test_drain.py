@@ -4,10 +4,11 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.unit.relay.documents import document
+from tests.unit.relay.documents import document, provider
 from tests.unit.relay.memory import MemoryRelay, call, reply, status
 
 from relay.process.drain import ABORT_SECONDS, QUIET_SECONDS, Drain
+from relay_contract import document as contract
 
 
 class Listening:
@@ -24,12 +25,17 @@ class Draining:
     """A relay that was told to end at `began`, with 3 s to serve on and 30 s in all."""
 
     def __init__(self, directory: Path) -> None:
-        self.relay = MemoryRelay(document(), directory)
+        bounds = contract.Drain(max_seconds=600, max_tokens=100)
+        providers = tuple(
+            provider(name, drain=bounds) for name in ("legacy", "holysheep", "backup")
+        )
+        self.relay = MemoryRelay(document(providers=providers), directory)
         self.server = Listening()
         self.began = time.monotonic()
         self.drain = Drain(
             self.relay.service.connections,
             self.server,
+            drained_answers=self.relay.service.drained_answers,
             now=self.began,
             accept_seconds=3.0,
             drain_seconds=30.0,
@@ -70,3 +76,30 @@ async def test_what_has_not_ended_in_time_is_aborted(draining: Draining) -> None
     assert not draining.after(30.0 - ABORT_SECONDS - 0.1)
     assert draining.after(30.0 - ABORT_SECONDS)
     assert busy.transport.aborted
+
+
+async def test_an_answer_that_is_read_on_for_its_usage_is_waited_for(draining: Draining) -> None:
+    client, upstream = draining.relay.client(), draining.relay.provider()
+    client.send(call())
+    client.hang_up()
+    assert not draining.after(10.0)
+    upstream.send(reply())
+    assert draining.after(11.0)
+    assert [one.estimated for one in draining.relay.log.events] == [False]
+
+
+async def test_and_is_cancelled_when_the_time_is_up_as_is_one_whose_caller_is_aborted_then(
+    draining: Draining,
+) -> None:
+    client, upstream = draining.relay.client(), draining.relay.provider()
+    client.send(call())
+    busy, busy_upstream = draining.relay.client(), draining.relay.provider()
+    busy.send(call())
+    client.hang_up()
+    assert not draining.after(30.0 - ABORT_SECONDS - 0.1)
+    assert not upstream.transport.aborted
+    assert draining.after(30.0 - ABORT_SECONDS)
+    assert (upstream.transport.aborted, busy.transport.aborted) == (True, True)
+    busy.hang_up()
+    assert busy_upstream.transport.aborted
+    assert [one.outcome for one in draining.relay.log.events] == ["cancelled"] * 2

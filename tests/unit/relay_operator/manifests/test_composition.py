@@ -169,6 +169,29 @@ def test_a_providers_way_out_names_the_files_of_its_secrets_and_holds_none() -> 
     assert part.proxy == document.Proxy(host="10.1.2.3", port=3128)
 
 
+@pytest.mark.parametrize(
+    ("said", "composed"),
+    [
+        ({}, None),
+        ({"afterDisconnect": {"policy": "Cancel"}}, None),
+        (
+            {"afterDisconnect": {"policy": "Drain"}},
+            document.Drain(max_seconds=30, max_tokens=16_384),
+        ),
+        (
+            {"afterDisconnect": {"policy": "Drain", "maxSeconds": 600, "maxTokens": 1}},
+            document.Drain(max_seconds=600, max_tokens=1),
+        ),
+    ],
+)
+def test_a_provider_is_drained_where_it_says_so_within_its_bounds(
+    said: dict[str, Any], composed: document.Drain | None
+) -> None:
+    spec = {"endpoint": {"url": "https://api.example.com/v1"}, **said}
+    provider = Provider.parse({"metadata": {"name": "p", "uid": "u"}, "spec": spec})
+    assert composition.provider_part(provider, share=1).drain == composed
+
+
 def test_a_preflight_is_asked_for_while_there_is_a_canary_and_leaves_no_trace_otherwise() -> None:
     route = a_route(canary={"provider": "new", "percent": 10})
     asked = composition.route_part(route, PROVIDERS, canary_percent=0, preflight="0123456789ab/1")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.relay.documents import BACKUP, STABLE
+from tests.unit.relay.documents import BACKUP, STABLE, provider
 from tests.unit.relay.memory import (
     COMPLETION,
     CONTENT,
@@ -16,6 +16,7 @@ from tests.unit.relay.memory import (
     STREAM_HEAD,
     USAGE,
     MemoryRelay,
+    Peer,
     call,
     chunk,
     event,
@@ -30,7 +31,7 @@ from relay.outbox.outbox_reader import OutboxReader
 from relay_contract.billing.attempt_event import AttemptClosed
 from relay_contract.billing.event_line import read_event
 from relay_contract.billing.token_buckets import TokenBuckets
-from relay_contract.document import Route
+from relay_contract.document import Drain, Route
 from relay_contract.spending import OnAbandoned, Rate, Spending
 from relay_ledger.booking.posting import posting_of
 from relay_ledger.booking.price_book import Assignment, PriceBook
@@ -215,6 +216,84 @@ async def test_a_hard_budget_stops_a_caller_that_always_leaves_where_it_pays_for
     assert (part.spent > 0) is is_stopped
 
 
+REST = chunk(CONTENT + USAGE + DONE) + b"0\r\n\r\n"
+DRAINED: dict[str, tuple[bytes, bytes, bytes, str, int]] = {
+    # what is asked, what comes before the caller leaves and after it, who ends it, and the charge that is known by hand
+    "a stream": (STREAMED, STREAM_HEAD + chunk(CONTENT), REST, "", 9 * 2_000_000 + 4 * 8_000_000),
+    "a stream that the provider breaks off": (
+        STREAMED,
+        STREAM_HEAD + chunk(CONTENT),
+        chunk(CONTENT),
+        "provider",
+        -1,
+    ),
+    "a stream in which it falls silent": (
+        STREAMED,
+        STREAM_HEAD + chunk(CONTENT),
+        b"",
+        "silence",
+        -1,
+    ),
+    "a stream that takes too long": (
+        STREAMED,
+        STREAM_HEAD + chunk(CONTENT),
+        chunk(CONTENT * 3),
+        "seconds",
+        -1,
+    ),
+    "a stream that is too long": (
+        STREAMED,
+        STREAM_HEAD + chunk(CONTENT),
+        chunk(CONTENT * 50),
+        "",
+        -1,
+    ),
+    "a stream with a usage so far": (
+        STREAMED,
+        STREAM_HEAD + chunk(CONTENT + USAGE),
+        chunk(CONTENT),
+        "seconds",
+        9 * 2_000_000 + 4 * 8_000_000,
+    ),
+    "a stream of which nothing had come": (STREAMED, b"", STREAM_HEAD + REST, "", 0),
+    "a document": (UNARY, b"", reply(), "", 0),
+    "a document of which a part had come": (UNARY, reply()[:-20], reply()[-20:], "", 0),
+}
+
+
+@pytest.mark.parametrize("on_abandoned", ["Waive", "Charge"])
+@pytest.mark.parametrize("name", DRAINED)
+async def test_so_is_one_that_is_read_on_for_a_caller_who_has_left(
+    relay_with: Callable[..., MemoryRelay], tmp_path: Path, name: str, on_abandoned: OnAbandoned
+) -> None:
+    asked, before, after, ends, known = DRAINED[name]
+    drained = provider("legacy", drain=Drain(max_seconds=20, max_tokens=20))
+    relay, part = bounded(
+        relay_with,
+        tmp_path,
+        SPENDING.model_copy(update={"on_abandoned": on_abandoned}),
+        providers=(drained,),
+        routes=(Route(name="chat", stable=STABLE),),
+    )
+    client, upstream = relay.client(), relay.provider()
+    client.send(asked)
+    if before:
+        upstream.send(before)
+    client.hang_up()
+    # it goes on, and so does what it has reserved
+    assert part.held > 0
+    if after:
+        upstream.send(after)
+    end(relay, upstream, ends)
+    await asyncio.sleep(0)
+    assert (part.spent, part.held) == (charged_for(tmp_path, PRICES), 0)
+    if known == 0 and on_abandoned == "Charge":
+        # nothing had reached the caller, and the contract has it pay: the provider's own number
+        known = 9 * 2_000_000 + 4 * 8_000_000
+    assert (part.spent > 0) is (known != 0)
+    assert known in (-1, part.spent)
+
+
 async def test_a_price_that_changes_in_mid_stream_is_that_of_the_dispatch(
     relay_with: Callable[..., MemoryRelay], tmp_path: Path, clock: Clock
 ) -> None:
@@ -278,23 +357,31 @@ def bounded(
 
 
 async def play(relay: MemoryRelay, asked: bytes, answered: bytes, ends: str) -> None:
-    client, provider = relay.client(), relay.provider()
+    client, upstream = relay.client(), relay.provider()
     client.send(asked)
     assert relay.tenant.spender.purse.slice_of(0).held > 0  # type: ignore[union-attr]
     if answered:
-        provider.send(answered)
+        upstream.send(answered)
     if ends == "caller":
         client.hang_up()
     elif ends == "relay":
         assert isinstance(client.protocol, ClientConnection)
         client.protocol.abort()
         client.hang_up()
-    elif ends == "provider":
-        provider.hang_up()
-    elif ends == "silence":
-        assert isinstance(provider.protocol, UpstreamConnection)
-        provider.protocol.expired(time.monotonic())
+    else:
+        end(relay, upstream, ends)
     await asyncio.sleep(0)
+
+
+def end(relay: MemoryRelay, upstream: Peer, ends: str) -> None:
+    """Has a provider break its answer off or fall silent, or the time be over in which it is read on."""
+    if ends == "provider":
+        upstream.hang_up()
+    elif ends == "silence":
+        assert isinstance(upstream.protocol, UpstreamConnection)
+        upstream.protocol.expired(time.monotonic())
+    elif ends == "seconds":
+        relay.service.drained_answers.tick(time.monotonic() + 3600)
 
 
 def charged_for(directory: Path, prices: PriceBook) -> int:

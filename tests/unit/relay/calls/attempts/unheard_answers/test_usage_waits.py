@@ -18,7 +18,11 @@ from tests.unit.relay.memory import (
     event,
 )
 
-from relay.calls.attempts.usage_waits import MOST_WAITING, MOST_WAITING_BYTES, WAIT_SECONDS
+from relay.calls.attempts.unheard_answers.usage_waits import (
+    MOST_WAITING,
+    MOST_WAITING_BYTES,
+    WAIT_SECONDS,
+)
 from relay_contract.document import Queue
 
 STREAM_BODY = {"model": "gpt-4.1", "stream": True, "messages": []}

@@ -22,16 +22,26 @@ MOST_WAITING_BYTES: Final = 4 * 1024 * 1024
 class UsageWait(Consumer):
     """Reads what is left for nobody. until is in monotonic seconds; caller is whoever read before, and is told of the end. body_bytes is the size of the call."""
 
-    __slots__ = ("_caller", "_waiting", "attempt", "body_bytes", "until")
+    __slots__ = ("_waiting", "attempt", "body_bytes", "caller", "until")
 
     def __init__(
         self, caller: Consumer, attempt: Attempt, waiting: "set[UsageWait]", until: float
     ) -> None:
-        self._caller = caller
+        self.caller = caller
         self._waiting = waiting
         self.attempt: Attempt | None = attempt
         self.body_bytes = len(attempt.call.body.raw)
         self.until = until
+
+    def tick(self, now: float) -> None:
+        """Ends it where its time is over; called every second."""
+        if now >= self.until:
+            self.end()
+
+    def end(self) -> None:
+        """Lets the provider go; what it has told so far counts."""
+        if self.attempt is not None:
+            self.attempt.abort()
 
     def answer_started(self, attempt: Attempt) -> None:
         return
@@ -52,22 +62,23 @@ class UsageWait(Consumer):
         return
 
     def crashed(self, error: Exception) -> None:
-        self._caller.crashed(error)
+        self.caller.crashed(error)
 
     def attempt_settled(self, attempt: Attempt, event: UsageEvent) -> None:
         self._waiting.discard(self)
         # the attempt refers to us: let go, or only the collector could free it
         self.attempt = None
-        self._caller.attempt_settled(attempt, event)
+        self.caller.attempt_settled(attempt, event)
 
 
 class UsageWaits:
     """The streams of one worker that are read on."""
 
-    __slots__ = ("_exceptions", "_stopped", "_waiting")
+    __slots__ = ("_exceptions", "_most", "_stopped", "_waiting")
 
-    def __init__(self, exceptions: ExceptionLog) -> None:
+    def __init__(self, exceptions: ExceptionLog, *, most: int = MOST_WAITING) -> None:
         self._exceptions = exceptions
+        self._most = most
         self._waiting: set[UsageWait] = set()
         self._stopped = False
 
@@ -83,33 +94,29 @@ class UsageWaits:
     def _has_room_for(self, attempt: Attempt) -> bool:
         held = sum(wait.body_bytes for wait in self._waiting)
         return (
-            len(self._waiting) < MOST_WAITING
+            len(self._waiting) < self._most
             and held + len(attempt.call.body.raw) <= MOST_WAITING_BYTES
         )
 
     def tick(self, now: float) -> None:
         """Ends what has waited long enough; call it every second."""
         for wait in list(self._waiting):
-            if now >= wait.until:
-                self._end(wait)
+            try:
+                wait.tick(now)
+            except Exception as raised:  # any fault of one: the others are to end all the same
+                self._give_up(wait, raised)
 
     def stop(self) -> None:
         """Ends all of it: the process is about to end."""
         self._stopped = True
         for wait in list(self._waiting):
-            self._end(wait)
-
-    def _end(self, wait: UsageWait) -> None:
-        attempt = wait.attempt
-        if attempt is None:
-            return
-        try:
-            attempt.abort()
-        except Exception as raised:  # any fault of one: the others are to end all the same
-            self._waiting.discard(wait)
-            self._give_up(wait, raised)
+            try:
+                wait.end()
+            except Exception as raised:  # as in tick
+                self._give_up(wait, raised)
 
     def _give_up(self, wait: UsageWait, raised: Exception) -> None:
+        self._waiting.discard(wait)
         try:
             # frees what its caller holds
             wait.crashed(raised)

@@ -1,0 +1,1 @@
+"""Reads on where a caller has left, for what the provider will bill."""
