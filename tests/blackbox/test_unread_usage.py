@@ -14,6 +14,8 @@ from tests.blackbox.test_usage import usage_lines
 from tests.blackbox.upstream import Upstream
 from tests.blackbox.wire import request_bytes
 
+from relay_contract.document import Provider, ProviderAuth
+
 EMBEDDINGS = "/v1/embeddings"
 VECTOR = base64.b64encode(os.urandom(6144)).decode()
 VECTORS = [{"object": "embedding", "index": index, "embedding": VECTOR} for index in range(256)]
@@ -21,13 +23,18 @@ USAGE = {"prompt_tokens": 512, "total_tokens": 512}
 CHUNK_BYTES = 354
 
 
+def unknown_provider(name: str, url: str) -> Provider:
+    """Returns a provider whose answers the relay has learnt nothing of, if its name is that of no other test."""
+    return provider(name, url, auth=ProviderAuth(key_file="stable"))
+
+
 def tokens_booked(
     relay: Relay, platform: Platform, answer: bytes, name: str, path: str, **fields: Any
 ) -> tuple[dict[str, int], bool]:
-    """The tokens of a call that gets this answer, and whether they were estimated."""
+    """The tokens of a call that gets this answer, and whether they were estimated: nothing was learnt of its provider."""
     with scripted(ScriptedProvider([answer])) as other:
-        providers = [provider("stable", other.url)]
-        relay.push(platform.document(providers=providers, routes=[route("stable")]))
+        providers = [unknown_provider(name, other.url)]
+        relay.push(platform.document(providers=providers, routes=[route(name)]))
         body = orjson.dumps({"model": "gpt-4.1", **fields})
         relay.ask("POST", path, body=body, headers={"x-request-id": name})
         (line,) = usage_lines(relay, name)
@@ -176,8 +183,8 @@ def test_a_chunk_of_a_stream_that_is_left_is_a_token(relay: Relay, platform: Pla
     whole = stream(events)
     unfinished = whole[: -len(b"0\r\n\r\n")]
     with scripted(ScriptedProvider([unfinished])) as other:
-        providers = [provider("stable", other.url)]
-        relay.push(platform.document(providers=providers, routes=[route("stable")]))
+        providers = [unknown_provider("left-early", other.url)]
+        relay.push(platform.document(providers=providers, routes=[route("left-early")]))
         with relay.wire() as wire:
             headers = {"authorization": f"Bearer {KEY}", "x-request-id": "left-early"}
             wire.send(request_bytes("POST", CHAT, headers, chat_body(stream=True)))

@@ -104,7 +104,8 @@ class ModelRates:
         """
         if pieces <= 0 and text_bytes <= 0:
             return 0
-        rate = self._steadier(key, _output_per_byte, _shown_per_byte)
+        # pieces that are filled up to one length may hide how little text there is
+        rate = self._steadier(key, _output_per_byte, _shown_per_byte) if text_bytes > 0 else None
         by_pieces = self._steadier(key, _output_per_piece, _shown_per_piece) if pieces else None
         if by_pieces is not None and (rate is None or by_pieces.spread * STEADIER <= rate.spread):
             rate = by_pieces

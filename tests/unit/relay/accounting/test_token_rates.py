@@ -53,6 +53,11 @@ def by_bytes(rates: ModelRates, key: str = "k") -> int:
     return rates.output_tokens(key, pieces=0, text_bytes=10_000)
 
 
+def test_pieces_that_hide_how_little_text_they_have_are_counted() -> None:
+    learnt = learn(ModelRates(), LEAST_CALLS, pieces=0)
+    assert learnt.output_tokens("k", pieces=20, text_bytes=0) == 20
+
+
 def test_before_anything_is_learnt_the_documented_ratio_counts() -> None:
     cold = ModelRates()
     assert by_bytes(cold) == 2500
