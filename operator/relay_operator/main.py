@@ -233,7 +233,7 @@ async def _operate(
         acting["webhook"] = webhook.run()
     life = Life(
         settings=settings,
-        api=api,
+        api=parts.api,
         traffic=traffic,
         context=parts.context,
         lost=parts.lost_deletions,
@@ -241,7 +241,7 @@ async def _operate(
         elector=elector,
         electing=electing,
         stop=stop,
-        confirm=lambda: key_secrets.is_signing_key(api, key, namespace=settings.namespace),
+        confirm=lambda: key_secrets.is_signing_key(parts.api, key, namespace=settings.namespace),
     )
     try:
         await life.run(acting, {"isolation-decoy": decoy.run()})

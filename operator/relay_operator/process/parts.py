@@ -146,7 +146,8 @@ class Parts:
         }
 
     @cached_property
-    def _api(self) -> ApiServer:
+    def api(self) -> ApiServer:
+        """The API server as every part sees it: its calls are counted, and new namespaces are waited for."""
         metered = MeteredApiServer(
             self._outside.api,
             self._api_budget.spend,
@@ -157,15 +158,15 @@ class Parts:
 
     @cached_property
     def _children(self) -> OwnedObjects:
-        return OwnedObjects(self._api)
+        return OwnedObjects(self.api)
 
     @cached_property
     def _status(self) -> StatusWriter:
-        return StatusWriter(self._api)
+        return StatusWriter(self.api)
 
     @cached_property
     def _announcer(self) -> EventRecorder:
-        return EventRecorder(self._api, instance=self._outside.instance)
+        return EventRecorder(self.api, instance=self._outside.instance)
 
     @cached_property
     def context(self) -> Context:
@@ -271,7 +272,7 @@ class Parts:
 
     def _tenants(self) -> TenantReconciler:
         return TenantReconciler(
-            api=self._api,
+            api=self.api,
             watched_state=self.watched_state,
             children=self._children,
             publisher=self.publisher,
@@ -279,7 +280,7 @@ class Parts:
             announcer=self._announcer,
             queue=self.queue,
             access=UpstreamAccess(
-                api=self._api,
+                api=self.api,
                 watched_state=self.watched_state,
                 signing_key=self._outside.signing_key,
                 operator_namespace=self._settings.namespace,
@@ -295,7 +296,7 @@ class Parts:
 
     def _providers(self) -> ProviderReconciler:
         return ProviderReconciler(
-            api=self._api,
+            api=self.api,
             watched_state=self.watched_state,
             status=self._status,
             announcer=self._announcer,
@@ -309,7 +310,7 @@ class Parts:
 
     def _tool_servers(self) -> ToolServerReconciler:
         return ToolServerReconciler(
-            api=self._api,
+            api=self.api,
             lists=self._outside.tool_lists,
             watched_state=self.watched_state,
             status=self._status,
@@ -381,16 +382,16 @@ class Parts:
     @cached_property
     def lost_deletions(self) -> LostDeletions:
         return LostDeletions(
-            api=self._api, context=self.context, period_seconds=self._settings.resync_seconds
+            api=self.api, context=self.context, period_seconds=self._settings.resync_seconds
         )
 
     @cached_property
     def secret_watch(self) -> SecretWatch:
-        return SecretWatch(api=self._api, context=self.context, versions=self.key_versions)
+        return SecretWatch(api=self.api, context=self.context, versions=self.key_versions)
 
     def _secret_checks(self) -> SecretChecks:
         return SecretChecks(
-            api=self._api,
+            api=self.api,
             context=self.context,
             key_versions=self.key_versions,
             is_followed=self.secret_watch.is_followed,
@@ -400,12 +401,12 @@ class Parts:
 
     def _provider_secret_watch(self) -> ProviderSecretWatch:
         return ProviderSecretWatch(
-            api=self._api, context=self.context, operator_namespace=self._settings.namespace
+            api=self.api, context=self.context, operator_namespace=self._settings.namespace
         )
 
     def _service_checks(self) -> ServiceChecks:
         return ServiceChecks(
-            api=self._api, context=self.context, period_seconds=self._settings.service_check_seconds
+            api=self.api, context=self.context, period_seconds=self._settings.service_check_seconds
         )
 
     def _route_cost_watch(self) -> RouteCostWatch:
@@ -425,7 +426,7 @@ class Parts:
         if outside.prices is None or news is None:
             return self._runs_without_ledger()
         price_push = PricePush(
-            api=self._api,
+            api=self.api,
             client=outside.prices,
             news=news,
             watched_state=self.watched_state,
@@ -454,7 +455,7 @@ class Parts:
         if not self.watched_state.shards.is_main:
             return {}
         lists = ListsWithoutLedger(
-            api=self._api,
+            api=self.api,
             status=self._status,
             announcer=self._announcer,
             wall=self._clocks.wall,
