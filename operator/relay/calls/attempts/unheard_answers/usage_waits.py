@@ -62,6 +62,8 @@ class UsageWait(Consumer):
         return
 
     def crashed(self, error: Exception) -> None:
+        # what raises once it is counted settles nothing any more
+        self._waiting.discard(self)
         self.caller.crashed(error)
 
     def attempt_settled(self, attempt: Attempt, event: UsageEvent) -> None:

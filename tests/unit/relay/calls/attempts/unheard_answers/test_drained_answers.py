@@ -428,3 +428,16 @@ async def test_its_record_stands_on_the_providers_word(
     assert (records.opened, records.closed) == (1, 0)
     upstream.send(REST)
     assert (records.opened, records.closed) == (1, 1)
+
+
+async def test_one_whose_end_raises_is_read_on_no_more(relay: MemoryRelay) -> None:
+    upstream = left(relay, STREAM_HEAD + chunk(CONTENT))
+
+    def failing(event: UsageEvent) -> None:
+        raise OSError("no pipe")
+
+    relay.log.record = failing  # type: ignore[method-assign]
+    upstream.send(REST)
+    assert [name for name, _ in relay.log.lines] == ["internal_error"]
+    assert relay.admission.queue.in_flight == 0
+    assert not relay.service.drained_answers.are_any
