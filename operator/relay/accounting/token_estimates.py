@@ -58,11 +58,16 @@ class CallEstimate:
         certain = output_tokens if bound.tokens is not None else 0
         self.least_tokens = text_bytes // MOST_BYTES_PER_TOKEN + certain
 
-    def bounded_output(self, tokens: int) -> int:
-        """Returns the tokens of an answer that nobody counted, as far as the call can have got so many."""
+    def bounded_output(self, tokens: int, *, is_bound_known: bool = True) -> int:
+        """Returns the tokens of an answer that nobody counted, as far as the call can have got so many.
+
+        With is_bound_known false the provider was not told the caller's own bound.
+        """
         bound = self.bound
-        most = MOST_OUTPUT_TOKENS * bound.choices if bound.tokens is None else bound.tokens
-        return min(tokens, most)
+        # 0 is that of an endpoint without output, and nobody's word
+        if bound.tokens is not None and (is_bound_known or not bound.tokens):
+            return min(tokens, bound.tokens)
+        return min(tokens, MOST_OUTPUT_TOKENS * bound.choices)
 
 
 class _ModelHistory:

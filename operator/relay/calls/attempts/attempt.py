@@ -20,7 +20,7 @@ from relay.dialect.answers.error_report import UNPROCESSED
 from relay.dialect.answers.retry_after import retry_after_seconds
 from relay.dialect.endpoints import RESPONSES
 from relay.dialect.refusals import Refusal, stream_error
-from relay.dialect.reported_usage import Tokens, reported_tokens
+from relay.dialect.reported_usage import HIDDEN_INPUT_TOKENS, Tokens, reported_tokens
 from relay.dialect.usage.billed_usage import BilledUsage
 from relay.http.connection_pool import Pool
 from relay.http.headers import Field, identifier
@@ -798,9 +798,11 @@ class Attempt(ResponseReceiver, Recorded):
         if answer is not None:
             pieces, text_bytes = answer.passed(self.received_bytes)
             output = rates.output_tokens(call.key_name, pieces=pieces, text_bytes=text_bytes)
-        if _OUTPUT_BOUNDS.isdisjoint(self.target.dropped_parameters):
-            output = call.estimate.bounded_output(output)
-        return Tokens(rates.input_tokens(call.key_name, call.estimate), output)
+        is_bound_known = _OUTPUT_BOUNDS.isdisjoint(self.target.dropped_parameters)
+        output = call.estimate.bounded_output(output, is_bound_known=is_bound_known)
+        given = rates.input_tokens(call.key_name, call.estimate)
+        # as a reported number
+        return Tokens(min(given, HIDDEN_INPUT_TOKENS + len(call.body.raw)), output)
 
     def _teach(self, answer: Answer, tokens: Tokens) -> None:
         """Lets what the provider has counted teach what later attempts are estimated by."""

@@ -109,6 +109,22 @@ def test_what_nobody_counted_is_bounded_by_what_was_asked(call: dict[str, Any], 
     assert found.bounded_output(most // 2) == most // 2
 
 
+@pytest.mark.parametrize(
+    ("call", "most"),
+    [
+        ({"asked": 40}, MOST_OUTPUT_TOKENS),
+        ({"asked": 40, "choices": 2}, 2 * MOST_OUTPUT_TOKENS),
+        # an embedding has no output
+        ({"asked": 0}, 0),
+    ],
+)
+def test_a_bound_that_the_provider_does_not_know_bounds_nothing(
+    call: dict[str, Any], most: int
+) -> None:
+    found = estimate(TokenEstimator(), **call)
+    assert found.bounded_output(10**9, is_bound_known=False) == most
+
+
 @given(
     calls=st.lists(
         st.tuples(

@@ -15,8 +15,9 @@ from tests.unit.relay.memory import (
     reply,
 )
 
-from relay.accounting.token_rates import LEAST_CALLS, LEAST_CALLS_OF_KEY
-from relay.dialect.reported_usage import Tokens
+from relay.accounting.token_estimates import MOST_OUTPUT_TOKENS
+from relay.accounting.token_rates import LEAST_CALLS, LEAST_CALLS_OF_KEY, MOST_PER_PIECE
+from relay.dialect.reported_usage import HIDDEN_INPUT_TOKENS, Tokens
 from relay_contract.document import ProviderModel, Route
 
 ROLE = event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
@@ -140,3 +141,36 @@ async def test_an_estimate_teaches_nothing(relay: MemoryRelay) -> None:
         streamed(relay, 10)
     rates = relay.log.events[-1].subject.rates
     assert rates.output_tokens("production", pieces=0, text_bytes=4000) == 1000
+
+
+async def test_an_answer_without_a_bound_that_its_provider_knew_is_no_larger_than_any_known(
+    relay: MemoryRelay,
+) -> None:
+    dropping = ProviderModel(
+        name="gpt-4.1", upstream_name="gpt-4.1", drop_parameters=("max_tokens",)
+    )
+    providers = tuple(
+        provider(name, models=(dropping,)) for name in ("legacy", "holysheep", "backup")
+    )
+    relay.install(
+        document(generation=2, providers=providers, routes=(Route(name="chat", stable=STABLE),))
+    )
+    for _ in range(LEAST_CALLS):
+        streamed(relay, 20, counted=20 * int(MOST_PER_PIECE))
+    pieces = MOST_OUTPUT_TOKENS // int(MOST_PER_PIECE) + 20
+    assert streamed(relay, pieces, max_tokens=60).output == MOST_OUTPUT_TOKENS
+
+
+async def test_attachments_are_no_more_input_than_a_provider_may_report(
+    relay: MemoryRelay,
+) -> None:
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{'QUJD' * 3000}"}}
+
+    def of_images(count: int) -> list[dict[str, Any]]:
+        return [{"role": "user", "content": [image] * count}]
+
+    given = HIDDEN_INPUT_TOKENS
+    streamed(relay, 20, counted=100, given=given, messages=of_images(1))
+    sent = asked(API_KEY, messages=of_images(100))
+    booked = streamed(relay, 20, messages=of_images(100))
+    assert given <= booked.input <= given + len(sent)
