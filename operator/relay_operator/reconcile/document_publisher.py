@@ -316,7 +316,7 @@ class DocumentPublisher:
         composed = composition.whole_document(
             publication.base if asks else publication.for_earlier_relays(),
             publication.fragments.values() if asks else publication.without_preflights(),
-            publication.providers,
+            publication.providers if asks else publication.providers_for_earlier_relays(),
             generation=max(publication.generation, 1),
             epoch=document.epoch if document and asks else 0,
             tool_servers=publication.tools.use.servers,
@@ -438,8 +438,8 @@ class DocumentPublisher:
             self._note_refusal(publication, pod)
 
     def _note_refusal(self, publication: Publication, pod: Pod) -> None:
-        """Composes without preflights, next keys, what resources are held to, prices that are not plain and the leader's number, until
-        the pod has gone, where it may be them that it does not know.
+        """Composes without preflights, next keys, what resources are held to, prices that are not plain, answers that are read on and the
+        leader's number, until the pod has gone, where it may be them that it does not know.
         """
         if publication.asked_for_preflights:
             publication.refused_by |= {(pod.uid, pod.incarnation)}

@@ -135,6 +135,7 @@ class RelayPods:
         is_news = is_news or any(grant.resource_definitions is not None for grant in grants)
         spending = offered.tenant.spending
         is_news = is_news or (spending is not None and any(rate.tier for rate in spending.rates))
+        is_news = is_news or any(one.drain is not None for one in offered.catalogue.providers)
         if pod.name in self.older and (is_news or offered.epoch):
             raise DocumentRejected("invalid_document", "extra inputs are not permitted")
 

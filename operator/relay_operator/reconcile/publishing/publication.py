@@ -203,6 +203,13 @@ class Publication:
         is_other = any(getattr(self.base, name) != value for name, value in changed.items())
         return self.base.model_copy(update=changed) if is_other else self.base
 
+    def providers_for_earlier_relays(self) -> dict[str, Provider]:
+        """Returns the Providers with no word on answers whose caller has left."""
+        return {
+            name: one if one.drain is None else one.model_copy(update={"drain": None})
+            for name, one in self.providers.items()
+        }
+
     @property
     def tools_in_force(self) -> ToolUse:
         """What the newest document has of tools."""

@@ -373,3 +373,35 @@ async def test_pods_of_an_earlier_version_get_every_other_change_while_a_canary_
     await stage.settle()
     assert (status(stage)["phase"], weight(stage, "relay-2")) == ("Progressing", 25)
     await life.end()
+
+
+@in_virtual_time
+async def test_pods_of_an_earlier_version_take_changes_beside_what_they_do_not_know_of_a_provider() -> (
+    None
+):
+    stage, life = await a_stage()
+    stage.provider("legacy", afterDisconnect={"policy": "Drain", "maxSeconds": 20})
+    stage.relays.older.add("relay-1")
+    stage.route()
+    await stage.settle()
+    assert weight(stage) == 0
+
+    # a restart of the operator learns it again
+    await life.end()
+    life = await stage.operator()
+    await stage.settle()
+    stage.route("late", match={"models": ["other"]})
+    await stage.settle()
+    assert stage.relays.weight("relay-1", "late", namespace=SPACE) == 0
+
+    # the Deployment's new pod is ready, then the old one goes
+    stage.pod("relay-2")
+    await stage.settle()
+    stage.server.remove("Pod", "relay-1", namespace=SPACE)
+    await stage.settle()
+    assert weight(stage, "relay-2") == 0
+    *_, newest = stage.relays.documents.values()
+    [legacy] = newest.catalogue.providers
+    assert legacy.drain is not None
+    assert legacy.drain.max_seconds == 20
+    await life.end()
