@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from relay.dialect.reported_usage import HIDDEN_INPUT_TOKENS, MOST_OUTPUT_TOKENS
 from relay.dialect.usage.billed_usage import (
     NO_COUNT,
     BilledUsage,
@@ -97,6 +98,10 @@ def _together(read: BilledUsage, iteration: dict[str, Any]) -> Reading:
     more = _totals(iteration)
     if not isinstance(more, BilledUsage):
         return "parts" if more is None else more
+    given = more.input + more.cache_read + more.cache_write + more.cache_write_hour
+    if given > HIDDEN_INPUT_TOKENS or more.output > MOST_OUTPUT_TOKENS:
+        # no model takes or gives so much at once, and the totals that are compared with the call leave it out
+        return "range"
     whole = read.with_tokens_of(more)
     return whole.doubt() or whole
 

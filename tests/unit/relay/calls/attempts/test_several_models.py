@@ -70,3 +70,19 @@ async def test_of_a_gateway_that_writes_the_usage_of_a_chat(
     assert (line["usageSource"], line["doubt"]) == ("estimated", "models")
     # of what cannot be summed the relay has its own estimate
     assert (line["tokens"] == ALL) == (iterations[1] == ADVICE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "doubt"), [("compaction", "range"), ("advisor_message", "models")]
+)
+@pytest.mark.parametrize("number", ["input_tokens", "output_tokens", "cache_read_input_tokens"])
+async def test_what_no_model_can_have_used_at_once_is_not_booked(
+    relay: MemoryRelay, tmp_path: Path, kind: str, doubt: str, number: str
+) -> None:
+    client, provider = relay.client(), relay.provider()
+    client.send(asked(stream=False))
+    iterations = [TURN, {**ADVICE, "type": kind, number: 900_000_000}]
+    provider.send(reply({**RESPONSE, "usage": {**TOLD, "iterations": iterations}}))
+    line = booked(tmp_path)
+    assert (line["usageSource"], line["doubt"]) == ("estimated", doubt)
+    assert line["tokens"] == {"input": 412, "output": 89}
