@@ -326,6 +326,35 @@ def test_a_correction_holds_an_attempt_without_an_end_at_the_new_price(
     assert books.ledger.differences(**EVER) == []
 
 
+def test_an_attempt_that_ends_while_prices_are_corrected_is_booked_as_it_ended(
+    books: Books,
+) -> None:
+    """A correction reads attempts a page at a time, and books it when nobody else books for the tenant."""
+    expected = TokenBuckets(input=1000, output=100)
+    records = [opened(attempt_id=name, reserved_tokens=expected) for name in ("held", "unpriced")]
+    records[1] = records[1].model_copy(update={"provider": "other"})
+    books.ledger.book("uid-a", records, books.prices, now=NOON)
+    ends: list[AttemptRecord] = [
+        closed(attempt_id="held"),
+        closed(attempt_id="unpriced", provider="other"),
+    ]
+    correction = Repricing(books.engine, books.prices, start=NOON, end=NOON + 1)
+
+    def end_them(_: object, __: object, statement: str, *rest: object) -> None:
+        if "events.line" in statement and ends:
+            batch = [ends.pop(), ends.pop()]
+            books.ledger.book("uid-a", batch, books.prices, now=NOON)
+
+    event.listen(books.engine, "after_cursor_execute", end_them)
+    correction.run(now=NOON)
+    assert not ends
+    sums = books.ledger.sums("uid-a", **EVER)
+    assert (sums["cost_pico"], sums["charge_pico"]) == (2_800_000_000, 2 * 4_200_000_000)
+    assert (sums["held_pico"], sums["cost_unpriced"]) == (0, 1)
+    assert correction.run(now=NOON) == {}
+    assert books.ledger.differences(**EVER) == []
+
+
 def test_an_attempt_that_was_opened_by_a_former_version_is_no_conflict(books: Books) -> None:
     """The relay before told nothing of what was expected. Its records are delivered again by the one after, as they are in its files."""
     former = event_line(opened(attempt_id="former"))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Engine, Table, func, select, tuple_
 
 from relay_contract.billing.attempt_event import AttemptClosed, AttemptRecord
 from relay_contract.billing.event_line import read_event
@@ -117,7 +117,7 @@ class Repricing:
     ) -> list[Posting]:
         rows = _booked(connection, tenant_uid, {one.id: one.dispatched_at for one in page})
         postings = []
-        for record in page:
+        for record in _with_ends(connection, tenant_uid, page):
             if record.id not in rows:
                 # without an end, and without a price when it began
                 if not isinstance(record, AttemptClosed):
@@ -163,15 +163,27 @@ class Repricing:
         return postings
 
 
+def _with_ends(
+    connection: Connection, tenant_uid: str, page: Sequence[AttemptRecord]
+) -> list[AttemptRecord]:
+    """Returns attempts as they are now: one that has ended since its page was read as it ended."""
+    open_then = {one.id: one.dispatched_at for one in page if not isinstance(one, AttemptClosed)}
+    if not open_then:
+        return list(page)
+    ends = connection.execute(
+        select(EVENTS.c.event_id, EVENTS.c.line).where(
+            *_among(EVENTS, tenant_uid, open_then), EVENTS.c.phase == "closed"
+        )
+    )
+    ended = {row.event_id: read_event(row.line.encode()) for row in ends}
+    return [ended.get(one.id, one) for one in page]
+
+
 def _booked(
     connection: Connection, tenant_uid: str, times: Mapping[str, int]
 ) -> dict[str, tuple[Any, int, int, int]]:
     """Returns by attempt or call, given with its time, its last posting, and what all of them make: cost, charge, and what is held."""
-    where = (
-        POSTINGS.c.tenant_uid == tenant_uid,
-        POSTINGS.c.event_id.in_(list(times)),
-        POSTINGS.c.dispatched_at.between(min(times.values()), max(times.values())),
-    )
+    where = _among(POSTINGS, tenant_uid, times)
     sums = connection.execute(
         select(
             POSTINGS.c.event_id,
@@ -189,6 +201,17 @@ def _booked(
         event_id: (last[event_id], int(cost), int(charge), int(held))
         for event_id, cost, charge, held in sums
     }
+
+
+def _among(
+    table: Table, tenant_uid: str, times: Mapping[str, int]
+) -> tuple[ColumnElement[bool], ...]:
+    """Returns the conditions for rows of attempts or calls, given with their times."""
+    return (
+        table.c.tenant_uid == tenant_uid,
+        table.c.event_id.in_(list(times)),
+        table.c.dispatched_at.between(min(times.values()), max(times.values())),
+    )
 
 
 def _count(
