@@ -12,7 +12,8 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.ledger.conftest import Books
+from tests.ledger.conftest import RETAIL, Books
+from tests.ledger.records.reading_costs import asked
 from tests.ledger.tool_calls.prices import book as book_calls
 from tests.ledger.tool_calls.prices import sell_tools
 from tests.unit.relay_contract.billing.records import closed, tool_call
@@ -23,15 +24,16 @@ from relay_ledger.booking.posting import posting_of
 from relay_ledger.booking.price_book import Assignment
 from relay_ledger.money.amounts import price_text, usd_text
 from relay_ledger.periods.contracts import Terms
-from relay_ledger.periods.months import Month
+from relay_ledger.periods.months import Month, Period
 from relay_ledger.prices.price_list import NO_ENTRY
 from relay_ledger.statements.statement import Line, Statement
 from relay_ledger.statements.statement_page import statement_page
 from relay_ledger.statements.statement_table import csv_table
 from relay_ledger.store.batch_booking import BatchBooking
+from relay_ledger.store.bills.charged_use import charged_use
 from relay_ledger.store.bills.statement_store import StatementStore
 from relay_ledger.store.contracts import ContractStore
-from relay_ledger.store.databases import writing
+from relay_ledger.store.databases import reading, writing
 from relay_ledger.store.partitions import Partitions
 from relay_ledger.store.repricing import Repricing
 
@@ -341,6 +343,19 @@ def test_a_corrected_price_is_that_of_the_whole_line(books: Books) -> None:
     check_by_the_table_alone(
         statement, books.ledger.sums("uid-a", start=START, end=END)["charge_pico"]
     )
+
+
+def test_corrected_requests_are_each_read_a_few_times(books: Books) -> None:
+    many = 1000
+    times = [f"2026-03-02T00:{number // 60:02d}:{number % 60:02d}" for number in range(many)]
+    use(books, *times)
+    books.store.load(RETAIL.replace("'12'", "'13'"), now=2)
+    Repricing(books.engine, books.prices, start=START, end=END).run(now=3)
+    march = Period(MARCH.name, START, END)
+    with reading(books.engine) as connection, asked(books.engine) as questions:
+        [used] = charged_use(connection, "uid-a", march)
+    assert (used.requests, used.version) == (many, books.prices.lists["retail"].version)
+    assert questions.rows_read(books.engine) < 20 * many
 
 
 def test_tools_have_unit_prices_and_a_failure_that_is_free_has_none(books: Books) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     FromClause,
     and_,
     case,
+    exists,
     func,
     literal,
     or_,
@@ -27,6 +28,7 @@ from relay_ledger.store.tables import ASSIGNMENTS, POSTINGS, PRICE_LISTS
 _SLICES: Final = (*"0123456789abcdef", "g")
 """Where parts of the ids of attempts begin and end: no statement of the database takes long that reads a part."""
 _MOST_KNOWN: Final = 64
+_REQUEST: Final = ("tenant_uid", "event_id", "dispatched_at")
 _KEY: Final = ("server", "model", "section", "version", "entry")
 _SUMMED: Final[Mapping[str, ColumnElement[int]]] = {
     "requests": POSTINGS.c.delivered + POSTINGS.c.abandoned + POSTINGS.c.tool_calls,
@@ -92,28 +94,27 @@ class ListsByVersion:
 
 
 def _billed(connection: Connection, tenant_uid: str, period: Period) -> Iterator[Any]:
-    """Yields sums of the postings of what is billed, a part of them at a time."""
+    """Yields sums of the postings of what is billed, a part of them at a time: first of what nobody corrected later, then of what was."""
     at = POSTINGS.c.dispatched_at
     of_period = (POSTINGS.c.tenant_uid == tenant_uid, at >= period.start, at < period.end)
     changes = _changes_of_list(connection, tenant_uid, period)
+    sums = [func.sum(one).label(name) for name, one in _SUMMED.items()]
+    times = (func.min(at).label("first_at"), func.max(at).label("last_at"))
+    corrected = POSTINGS.join(_LATEST, _is_after(_LATEST, POSTINGS))
     for first, following in pairwise(_SLICES):
         part = (*of_period, POSTINGS.c.event_id >= first, POSTINGS.c.event_id < following)
-        corrected = _corrected(part)
-        keys = _keys(corrected, changes)
-        sums = [func.sum(one).label(name) for name, one in _SUMMED.items()]
-        times = (func.min(at).label("first_at"), func.max(at).label("last_at"))
+        own = _keys(POSTINGS, changes)
         yield from connection.execute(
-            select(*keys, *sums, *times)
-            .select_from(
-                POSTINGS.outerjoin(
-                    corrected,
-                    # what ends after a correction of its beginning has prices of its own
-                    (corrected.c.event_id == POSTINGS.c.event_id)
-                    & (corrected.c.sequence > POSTINGS.c.sequence),
-                )
-            )
-            .where(*part, _IS_BILLED)
-            .group_by(*keys)
+            select(*own, *sums, *times)
+            .where(*part, _IS_BILLED, ~_is_corrected_after(POSTINGS))
+            .group_by(*own)
+        )
+        later = _keys(_LATEST, changes)
+        yield from connection.execute(
+            select(*later, *sums, *times)
+            .select_from(corrected)
+            .where(*part, _IS_BILLED, ~_is_corrected_after(_LATEST))
+            .group_by(*later)
         )
 
 
@@ -124,28 +125,30 @@ _IS_BILLED: Final = or_(
     POSTINGS.c.charge_pico != 0,
     POSTINGS.c.kind == "repricing",
 )
+_LATEST: Final = POSTINGS.alias("latest")
+"""The last correction of a request."""
 
 
-def _corrected(part: Sequence[ColumnElement[bool]]) -> FromClause:
-    """Returns by which entry of which version each request was charged last that was corrected; few are."""
-    latest_first = func.row_number().over(
-        partition_by=POSTINGS.c.event_id, order_by=POSTINGS.c.sequence.desc()
+def _is_after(correction: FromClause, posting: FromClause) -> ColumnElement[bool]:
+    """Tells whether one is a correction of the same request, after the other.
+
+    What ends after a correction of its beginning has prices of its own. The key is compared whole, so that each is a look into its index.
+    """
+    same = (correction.c[name] == posting.c[name] for name in _REQUEST)
+    return and_(
+        *same,
+        correction.c.sequence > posting.c.sequence,
+        correction.c.kind == "repricing",
     )
-    ranked = (
-        select(
-            POSTINGS.c.event_id,
-            POSTINGS.c.sequence,
-            POSTINGS.c.charge_version,
-            POSTINGS.c.charge_entry,
-            latest_first.label("place"),
-        )
-        .where(*part, POSTINGS.c.kind == "repricing")
-        .subquery()
-    )
-    return select(ranked).where(ranked.c.place == 1).subquery()
 
 
-def _keys(corrected: FromClause, changes: Sequence[int]) -> list[ColumnElement[Any]]:
+def _is_corrected_after(posting: FromClause) -> ColumnElement[bool]:
+    later = POSTINGS.alias("later")
+    return exists().where(_is_after(later, posting))
+
+
+def _keys(priced: FromClause, changes: Sequence[int]) -> list[ColumnElement[Any]]:
+    """Returns what sums are by; priced are the postings that name the prices."""
     server = case((POSTINGS.c.side == TOOL_SIDE, POSTINGS.c.provider), else_="")
     sections = [
         (POSTINGS.c.dispatched_at < change, literal(place)) for place, change in enumerate(changes)
@@ -154,8 +157,8 @@ def _keys(corrected: FromClause, changes: Sequence[int]) -> list[ColumnElement[A
         server.label("server"),
         POSTINGS.c.model.label("model"),
         (case(*sections, else_=len(changes)) if sections else literal(0)).label("section"),
-        func.coalesce(corrected.c.charge_version, POSTINGS.c.charge_version).label("version"),
-        func.coalesce(corrected.c.charge_entry, POSTINGS.c.charge_entry).label("entry"),
+        priced.c.charge_version.label("version"),
+        priced.c.charge_entry.label("entry"),
     ]
 
 
