@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from tests.ledger.conftest import Books
 from tests.ledger.ledger_process import LedgerProcess, operator_token, payments_token, token_of
-from tests.unit.relay_contract.billing.records import closed
+from tests.unit.relay_contract.billing.records import closed, opened
 
 from relay_contract.billing.attempt_event import AttemptRecord
 from relay_contract.billing.token_buckets import TokenBuckets
@@ -19,6 +19,7 @@ from relay_ledger.statements.statement import Rate
 from relay_ledger.store.bills.exchange_rates import put_rate
 from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.credits import CreditStore
+from relay_ledger.store.usage_reading import UsageReading
 
 DAY = 86_400 * 10**6
 REPORT = "/v1/usage/report"
@@ -102,6 +103,26 @@ def test_a_tenant_reads_its_own_use_to_the_last_digit(serving: LedgerProcess, bo
     assert (other["zone"], other["summary"]["amount"]) == ("UTC", "0.00")
     nobody = answer(serving.ask("GET", f"{REPORT}?{seconds}", token=token_of("uid-c")))
     assert (nobody["summary"]["attempts"], nobody["by_model"]) == (0, [])
+
+
+def test_a_model_that_has_not_answered_is_in_no_report(
+    serving: LedgerProcess, books: Books
+) -> None:
+    """While an attempt is under way it is held as one of the model that was asked."""
+    midnight = micros(local_midnight(0)) - DAY
+    begun = opened(dispatched_at=midnight, reserved_tokens=TokenBuckets(input=1000))
+    ended = closed(dispatched_at=midnight, answered_model="gpt-0")
+    usage = UsageReading(books.engine)
+    end = midnight + DAY
+    day = f"{local_midnight(3):%Y-%m-%d}"
+    for record, held, models in ((begun, ["gpt-4.1"], []), (ended, ["gpt-0"], ["gpt-0"])):
+        books.ledger.book("uid-a", [record], books.prices, now=midnight)
+        sums = usage.sums(start=midnight, end=end, by=["model"])
+        assert [names for names, _ in sums] == [(one,) for one in held]
+        days = usage.days(start=midnight, end=end, by=["model"])
+        assert [names for _, (names, _) in days] == [(one,) for one in held]
+        report = answer(serving.ask("GET", f"{REPORT}?start={day}"))
+        assert [one["model"] for one in report["by_model"]] == models
 
 
 def test_a_history_has_every_day_of_the_zone(serving: LedgerProcess, books: Books) -> None:

@@ -43,7 +43,10 @@ def usage_report(time: ReportedTime, groups: Sequence[Group]) -> dict[str, Any]:
     sum. Calls of tools stand beside them, by server and tool; the amount of the summary is of both.
     """
     calls = [group for group in groups if group.names["side"] == TOOL_SIDE]
-    attempts = [group for group in groups if group.names["side"] != TOOL_SIDE]
+    # of what has not ended only a cost is held, which is not the tenant's to know
+    attempts = [
+        group for group in groups if group.names["side"] != TOOL_SIDE and group.figures["attempts"]
+    ]
     models = grouped(attempts, "model")
     order = sorted(models, key=lambda name: (-models[name]["charge_pico"], name))
     told, rest = order[:MAX_MODELS], order[MAX_MODELS:]

@@ -61,6 +61,7 @@ class UsageReading:
             return [
                 (int(row[0]), (tuple(map(str, row[1:width])), _named(FIGURES, row[width:])))
                 for row in rows
+                if any(row[width:])
             ]
 
     def parts(
@@ -97,7 +98,10 @@ def sums_in(
     tenant_uid: str | None = None,
     sides: Sequence[str] = (),
 ) -> list[Row]:
-    """Returns figures by the names of these dimensions, as this transaction sees them."""
+    """Returns figures by the names of these dimensions, as this transaction sees them.
+
+    Where all was taken back there is none: an attempt may be held as one of another model than the one that answers.
+    """
     columns = [SUMS.c[name] for name in by]
     where = [SUMS.c.quarter >= start, SUMS.c.quarter < end]
     if tenant_uid is not None:
@@ -105,16 +109,16 @@ def sums_in(
     if sides:
         where.append(SUMS.c.side.in_(sides))
     rows = connection.execute(
-        select(*columns, func.count(), *_totals(SUMS, FIGURES))
+        select(*columns, *_totals(SUMS, FIGURES))
         .where(*where)
         .group_by(*columns)
         .order_by(*columns)
     )
     width = len(columns)
     return [
-        (tuple(map(str, row[:width])), _named(FIGURES, row[width + 1 :]))
+        (tuple(map(str, row[:width])), _named(FIGURES, row[width:]))
         for row in rows
-        if row[width]
+        if any(row[width:])
     ]
 
 
