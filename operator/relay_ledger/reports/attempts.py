@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from relay_contract.billing.attempt_event import AttemptClosed, AttemptRecord
 from relay_contract.billing.token_buckets import BUCKETS, UNITS
-from relay_ledger.booking.posting import Amount, Posting
+from relay_ledger.booking.posting import UNKNOWN, Amount, Posting
 from relay_ledger.booking.price_book import Account
 from relay_ledger.money.amounts import usd_text
 from relay_ledger.periods.zones import utc_text
@@ -75,6 +75,9 @@ class BookedAttempt:
         """Returns what is booked on an account now, all corrections included; None before anything is."""
         if not self.postings:
             return None
+        if account == "charge" and self.outcome == IN_FLIGHT:
+            # what is held is a cost
+            return UNKNOWN
         last = self.postings[-1].cost if account == "cost" else self.postings[-1].charge
         pico = sum(one.figures[f"{account}_pico"] for one in self.postings)
         return Amount(last.state, pico, last.version, last.detail)

@@ -194,6 +194,7 @@ def test_an_attempt_without_an_end_is_in_flight_until_it_is_swept_and_counts_as_
     assert (row["outcome"], row["cost_usd"], row["reserved_usd"], row["milliseconds"]) == (
         *("in_flight", None, "0.000000000005", None),
     )
+    assert (row["charge_usd"], row["charge_state"]) == (None, "unknown")
     assert listed(shell, address, *MARCH, "--outcome", "swept") == []
     books.ledger.sweep(sent_before=at("2026-03-06"), now=at("2026-03-06"))
     [row] = listed(shell, address, *MARCH, "--outcome", "swept", "--key", "app")
