@@ -318,7 +318,8 @@ def test_an_upgrade_and_a_rollback_that_roll_all_relays_change_nothing_about_a_c
         apply(former, "RelayRoute", "chat", climbing(), RELAYS)
         wait_until("the promotion", lambda: status().get("phase"), "Promoted".__eq__, seconds=150)
         seen = timeline.seen(RELAYS, "chat", since=began)
-    assert losses(former) == before
+    after = losses(former)
+    assert after == before, after
     assert len(set(led)) == 3, led
     tell(
         request.config,
