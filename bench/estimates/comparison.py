@@ -19,7 +19,7 @@ Way = Callable[[str, Seen], float]
 
 
 class Row:
-    """What a way of estimating is off: the mean of what each stream is off, in percent, by the part of it that came, and all of them together."""
+    """Holds the error of a way of estimating, in percent: the mean over streams by the part that came, and that of their sum."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -62,6 +62,7 @@ def compared(streams: Streams, tokenizers: dict[str, Callable[[str], int]]) -> l
         "learnt, of another key": lambda _, seen: estimated(rates, "new", seen),
     }
     for name, count in tokenizers.items():
+        # mypy infers no type for a lambda with a default
         ways[name] = lambda _, seen, count=count: count(seen.text)  # type: ignore[misc]
     rows = {name: Row(name) for name in ways}
     for _ in range(BROKEN):

@@ -18,7 +18,7 @@ _LEAST_BYTES: Final = 64
 
 
 class Form:
-    """How a provider sends tokens: so many in a piece, non-ASCII as JSON escapes or not, filled up or not."""
+    """Says how a provider sends tokens: how many in a piece, non-ASCII as JSON escapes or not, filled up or not."""
 
     def __init__(
         self, most: int, *, least: int = 0, escaped: bool = False, filled: bool = False
@@ -54,7 +54,7 @@ _ROLE: Final = Form(1).event("").replace(b'"delta":{', b'"delta":{"role":"assist
 
 
 class Seen:
-    """What the relay has of a stream that broke off somewhere, and the tokens that its provider has made until then, thoughts included."""
+    """Holds what the relay has of a stream that broke off, and the tokens that its provider made until then, thoughts included."""
 
     def __init__(self, scan: SseScan, text: str, tokens: int, thoughts: int) -> None:
         self.pieces = scan.text_pieces()

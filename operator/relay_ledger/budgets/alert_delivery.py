@@ -1,4 +1,4 @@
-"""What became of an alert of a budget or of credit: who was told of it, or until when it is tried."""
+"""Tells how an alert of a budget or of credit was delivered, or until when that is tried."""
 
 from dataclasses import dataclass
 from typing import Final, Literal

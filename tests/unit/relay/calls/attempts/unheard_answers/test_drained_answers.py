@@ -311,7 +311,7 @@ async def test_one_that_raises_frees_its_seat_and_keeps_none_of_the_others(
         return fail
 
     for number, upstream in enumerate((first, second)):
-        upstream.transport.abort = failing(number)  # type: ignore[method-assign]
+        upstream.transport.abort = failing(number)  # type: ignore[method-assign]  # fails as a real one may
     later(relay, SECONDS)
     assert tried == {0, 1}
     assert relay.admission.queue.in_flight == 0
@@ -436,7 +436,7 @@ async def test_one_whose_end_raises_is_read_on_no_more(relay: MemoryRelay) -> No
     def failing(event: UsageEvent) -> None:
         raise OSError("no pipe")
 
-    relay.log.record = failing  # type: ignore[method-assign]
+    relay.log.record = failing  # type: ignore[method-assign]  # fails as a real one may
     upstream.send(REST)
     assert [name for name, _ in relay.log.lines] == ["internal_error"]
     assert relay.admission.queue.in_flight == 0

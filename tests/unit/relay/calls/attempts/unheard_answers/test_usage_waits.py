@@ -171,7 +171,7 @@ async def test_one_that_raises_does_not_keep_the_others(relay: MemoryRelay) -> N
         return fail
 
     for number, upstream in enumerate((first, second)):
-        upstream.transport.abort = failing(number)  # type: ignore[method-assign]
+        upstream.transport.abort = failing(number)  # type: ignore[method-assign]  # fails as a real one may
     relay.service.usage_waits.tick(time.monotonic() + LATER)
     assert tried == {0, 1}
     assert [name for name, _ in relay.log.lines] == ["internal_error"]
