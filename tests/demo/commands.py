@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.demo import objects_read
+
 COMMAND_SECONDS = 120.0
 
 Seen = TypeVar("Seen")
@@ -41,8 +43,9 @@ class Cluster:
         return self._run([str(self.helm_path), *arguments], None)
 
     def get(self, *arguments: str) -> dict[str, Any]:
-        """Returns an object as kubectl prints it in JSON."""
-        found: dict[str, Any] = json.loads(self.kubectl("get", *arguments, "-o", "json"))
+        """Returns an object as kubectl prints it in JSON; raises DemoFailed with kubectl's error."""
+        read = objects_read.answer(self.kubeconfig, arguments)
+        found: dict[str, Any] = read or json.loads(self.kubectl("get", *arguments, "-o", "json"))
         return found
 
     def _run(self, command: list[str], stdin: str | None) -> str:
