@@ -13,12 +13,14 @@ from tests.cluster.session.fixtures import tell
 from tests.demo import stage, story
 from tests.demo.commands import Cluster, wait_until
 from tests.e2e import leaders, previous_chart, relay_rollouts, releases
-from tests.e2e.canaries.timeline import Seen, followed
+from tests.e2e.canaries.timeline import Move, Seen, followed
 from tests.e2e.test_tenancy import apply
 
 RELAYS = "relay-finance"
 BESIDE = ("other-0", "other-1", "other-2")
 TENANTS = ("finance", *BESIDE)
+PATIENT = '{"spec": {"queue": {"maxDepth": 5000, "maxWait": "15s"}}}'
+"""For the loaded tenant: where a machine with much else to do gives a new pod no processor for seconds, its calls wait."""
 SMALL = {"requests": {"cpu": "10m", "memory": "48Mi"}}
 ROLLED_AT_ONCE = 2
 CLIMBING = {"Stable", "Preflight", "Progressing", "Promoted"}
@@ -51,6 +53,7 @@ def loaded(staged: Cluster) -> Iterator[Cluster]:
     first = stage.EXAMPLES / "01-first-tenant"
     for name in ("providers.yaml", "tenant.yaml"):
         staged.kubectl("apply", "-f", str(first / name))
+    staged.kubectl("patch", "tenant", "finance", "--type=merge", "-p", PATIENT)
     staged.kubectl("wait", "tenant/finance", "--for=condition=Ready", "--timeout=60s")
     staged.kubectl("apply", "-f", str(first / "route.yaml"))
     staged.kubectl(
@@ -203,16 +206,16 @@ def climbing(*, percent: int = 100) -> dict[str, Any]:
     }
 
 
-def climbed_step_by_step(seen: list[Seen], history: list[dict[str, Any]]) -> None:
+def climbed_step_by_step(seen: list[Seen], made: list[Move]) -> None:
     """Checks that no step was repeated, skipped or taken back, and that each decision was made once."""
     weights = [one.weight for one in itertools.dropwhile(lambda one: not one.weight, seen)]
     assert weights == sorted(weights), weights
-    assert {later - earlier for earlier, later in itertools.pairwise(weights)} <= {0, 10}, weights
     assert {one.phase for one in seen} <= CLIMBING | {"Holding"}, seen
     assert {one.weight for one in seen if one.phase == "Holding"} <= {HELD_AT}, seen
-    made = [(one["reason"], one.get("canaryPercent")) for one in history]
     assert len(made) == len(set(made)), made
-    assert {reason for reason, _ in made} <= {"Started", "StepPassed", "Promoted"}, made
+    assert {one.reason for one in made} <= {"Started", "StepPassed", "Promoted"}, made
+    steps = [one.percent for one in made if one.reason != "Promoted"]
+    assert steps == list(range(10, 101, 10)), made
 
 
 @pytest.fixture
@@ -318,6 +321,7 @@ def test_an_upgrade_and_a_rollback_that_roll_all_relays_change_nothing_about_a_c
         apply(former, "RelayRoute", "chat", climbing(), RELAYS)
         wait_until("the promotion", lambda: status().get("phase"), "Promoted".__eq__, seconds=150)
         seen = timeline.seen(RELAYS, "chat", since=began)
+        made = timeline.moves(RELAYS, "chat", since=began)
     after = losses(former)
     assert after == before, after
     assert len(set(led)) == 3, led
@@ -326,4 +330,4 @@ def test_an_upgrade_and_a_rollback_that_roll_all_relays_change_nothing_about_a_c
         f"  {len(TENANTS)} relays rolled by an upgrade in {seconds[0]:.1f} s and by its rollback in {seconds[1]:.1f} s; the canary "
         f"had {' %, '.join(map(str, weights))} % and was promoted after {time.monotonic() - began:.1f} s",
     )
-    climbed_step_by_step(seen, status()["history"])
+    climbed_step_by_step(seen, made)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from tests.pages.blocks import Block
 
 LOOK_SECONDS: Final = 0.1
 END_SECONDS: Final = 5.0
+_BACKGROUND: Final = re.compile(r"(?<!&)&[ ]*$", re.MULTILINE)
 _SCRIPTS: Final = {
     "python": "python3 - <<'END-OF-BLOCK'\n{}END-OF-BLOCK",
     "yaml": "kubectl apply --dry-run=server -f - <<'END-OF-BLOCK'\n{}END-OF-BLOCK",
@@ -44,7 +46,7 @@ class Shell:
         script = _SCRIPTS.get(block.language, "{}").format(block.text)
         with tempfile.NamedTemporaryFile() as printed:
             process = self._start(script, printed.fileno())
-            code = self._watch(process, Path(printed.name), block.detail, seconds)
+            code = self._watch(process, Path(printed.name), block, seconds)
             output = Path(printed.name).read_text(errors="replace")
         if code:
             told = f"ended with {code}" if code > 0 else f"was not done after {seconds:g} s"
@@ -76,19 +78,21 @@ class Shell:
         return process
 
     def _watch(
-        self, process: subprocess.Popen[bytes], printed: Path, until: str, seconds: float
+        self, process: subprocess.Popen[bytes], printed: Path, block: Block, seconds: float
     ) -> int:
         """Returns the exit code once the shell has ended and, if asked for, the text is there; -1 if that takes too long.
 
-        A shell that has printed the text is interrupted, as a reader does who has seen enough.
+        A shell that has printed the text is interrupted, as a reader does who has seen enough; but not one that leaves a program
+        in the background, which would be interrupted with it.
         """
+        until, ends_itself = block.detail, _BACKGROUND.search(block.text) is not None
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             code = process.poll()
             seen = until in printed.read_text(errors="replace")
             if code or (code == 0 and seen):
                 return code
-            if until and seen:
+            if until and seen and not ends_itself:
                 return self._interrupt(process)
             time.sleep(LOOK_SECONDS)
         return -1

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.e2e.canaries import objects
 from tests.e2e.canaries.playing import Until
-from tests.e2e.canaries.timeline import Seen
+from tests.e2e.canaries.timeline import Move, Seen
 from tests.e2e.canaries.world import World
 
 SECONDS = 90.0
@@ -123,6 +123,10 @@ class Scene:
         everything = self.world.timeline.seen(self.namespace, self.name)
         before = [one for one in everything if one.at < since]
         return [*before[-1:], *(one for one in everything if one.at >= since)]
+
+    def moves(self, *, since: float) -> list[Move]:
+        """Returns the decisions that the route has told of since then."""
+        return self.world.timeline.moves(self.namespace, self.name, since=since)
 
     def event_reasons(self) -> set[str]:
         """Returns the reasons of the route's Events."""

@@ -23,12 +23,23 @@ class Seen:
     weight: int
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A decision of a route's history, and the weight of the canary after it."""
+
+    reason: str
+    percent: int | None
+
+
 class Timeline:
-    """The latest object of each route, and every phase and weight that it went through."""
+    """The latest object of each route, every phase and weight that it was seen in, and every decision that it told of."""
 
     def __init__(self) -> None:
         self._objects: dict[tuple[str, str], dict[str, Any]] = {}
         self._seen: dict[tuple[str, str], list[Seen]] = defaultdict(list)
+        self._moves: dict[tuple[str, str], dict[tuple[str, str, int | None], float]] = defaultdict(
+            dict
+        )
         self._lock = threading.Lock()
 
     def route(self, namespace: str, name: str) -> dict[str, Any]:
@@ -41,6 +52,15 @@ class Timeline:
         with self._lock:
             return [one for one in self._seen[namespace, name] if one.at >= since]
 
+    def moves(self, namespace: str, name: str, *, since: float = 0.0) -> list[Move]:
+        """Returns the decisions that the route's history has told of since then, in their order; the history itself keeps the latest.
+
+        A weight that was in force for a moment need not be seen, since what follows within a moment is told with it.
+        """
+        with self._lock:
+            told = self._moves[namespace, name].items()
+            return [Move(reason, percent) for (_, reason, percent), at in told if at >= since]
+
     def take(self, kind: str, route: dict[str, Any]) -> None:
         """Takes in one event of the watch."""
         key = (route["metadata"]["namespace"], route["metadata"]["name"])
@@ -52,6 +72,10 @@ class Timeline:
             status = route.get("status", {})
             weight = status.get("weights", {}).get("canaryPercent", 0)
             state = Seen(time.monotonic(), status.get("phase", ""), weight)
+            for one in status.get("history", ()):
+                move = (one["at"], one["reason"], one.get("canaryPercent"))
+                # what a route brings with it was decided before it was followed
+                self._moves[key].setdefault(move, 0.0 if kind == "ADDED" else state.at)
             seen = self._seen[key]
             if not seen or (seen[-1].phase, seen[-1].weight) != (state.phase, state.weight):
                 seen.append(state)

@@ -53,11 +53,15 @@ def test_a_text_that_never_comes_fails_with_what_was_printed(shell: Shell) -> No
         shell.run(block("echo only this\nsleep 600\n", until="Promoted"), seconds=0.5)
 
 
+@pytest.mark.parametrize("until", ["", "Forwarding"])
 def test_what_runs_in_the_background_goes_on_and_ends_with_the_page(
-    shell: Shell, tmp_path: Path
+    shell: Shell, tmp_path: Path, until: str
 ) -> None:
     ticks = tmp_path / "ticks"
-    shell.run(block("while true; do echo tick >> ticks; sleep 0.05; done &\n"), seconds=30)
+    # as kubectl port-forward, which an interrupt ends, before the block is over
+    tick = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); print('Forwarding', flush=True)"
+    loop = "\nwhile True: open('ticks', 'a').write('tick\\n'); time.sleep(0.05)"
+    shell.run(block(f'python3 -c "{tick}{loop}" &\nsleep 0.5\n', until=until), seconds=30)
     shell.run(block("true\n"), seconds=30)
     deadline = time.monotonic() + 30
     while not (ticks.exists() and ticks.stat().st_size > 20):
