@@ -100,7 +100,9 @@ class Acts:
 
         results = play(scripts, ended=end)
         self.results |= results
-        self.say(f"{title}: {len(scripts)} stories in {time.monotonic() - began:.0f} s")
+        last = max(results, key=lambda name: results[name].seconds)
+        seconds = time.monotonic() - began
+        self.say(f"{title}: {len(scripts)} stories in {seconds:.0f} s, the last of them {last}")
         for name, result in results.items():
             if result.error is not None:
                 self.say(f"  {name}: {result.error}")
