@@ -51,14 +51,14 @@ _SLOWEST: Final = ("--durations", "30", "--durations-min", "10")
 _AFTERWARDS: Final = "tests/e2e/afterwards"
 _FILE_BY_FILE: Final = ("--dist", "loadfile", "--no-loadscope-reorder")
 """What a file's tests share is made once, in one of the processes."""
-_TWO_CLUSTERS: Final = (
+_THREE_CLUSTERS: Final = (
     *_FILE_BY_FILE,
     *("--ignore", _AFTERWARDS),
 )
-"""Each process has a cluster of its own, which waits more than it works. In the order of their names the long files begin early."""
+"""Each process has a cluster of its own, which waits more than it works. The longest files begin first."""
 TIERS: Final = (
     # Beside, on what contract and black-box tests leave of the processors, which wait more than they work. Short enough to be over when
-    # the two clusters begin, which want both for themselves.
+    # the three clusters begin, which want both for themselves.
     # The simulation is not measured: it goes where unit tests go, and of 70,000 branches and lines of theirs it knew 15 more.
     Tier(
         "properties",
@@ -96,9 +96,9 @@ TIERS: Final = (
         "e2e",
         "tests/e2e",
         frozenset({Need.CLUSTER}),
-        processes=2,
+        processes=3,
         alone=True,
-        options=_TWO_CLUSTERS,
+        options=_THREE_CLUSTERS,
         clocks=True,
     ),
     Tier("afterwards", _AFTERWARDS, frozenset({Need.CLUSTER})),
