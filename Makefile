@@ -20,9 +20,11 @@ $(STAMP):
 		echo "installing python3-venv"; \
 		{ apt-get update && apt-get install -y --no-install-recommends python3-venv; } > /tmp/relay-python3-venv.log 2>&1 \
 		|| { cat /tmp/relay-python3-venv.log; exit 1; }; }
-	@echo "installing the development tools into $(VENV), about a minute"
-	@python3 -m venv --clear $(VENV)
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@python3 -m tests.kept take tools || { \
+		echo "installing the development tools into $(VENV), about a minute"; \
+		python3 -m venv --clear $(VENV); \
+		$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock; \
+		python3 -m tests.kept keep tools; }
 	@touch $@
 
 setup: $(STAMP) ## Install the Python environment (hash-pinned) into .venv
@@ -30,7 +32,9 @@ setup: $(STAMP) ## Install the Python environment (hash-pinned) into .venv
 check: setup ## Format, lint, types and import contracts
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
+	@$(PYTHON) -m tests.kept take types
 	$(VENV)/bin/mypy
+	@$(PYTHON) -m tests.kept keep types
 	$(VENV)/bin/lint-imports --no-cache --no-logo
 
 unit: setup ## Unit tests alone, three to four minutes on two cores; ONLY="tests/unit/relay -k limits" for some
