@@ -51,6 +51,12 @@ _SLOWEST: Final = ("--durations", "30", "--durations-min", "10")
 _AFTERWARDS: Final = "tests/e2e/afterwards"
 _FILE_BY_FILE: Final = ("--dist", "loadfile", "--no-loadscope-reorder")
 """What a file's tests share is made once, in one of the processes."""
+_SHARES: Final = (
+    *("--dist", "each", "-p", "tests.shares"),
+    # another process would have the files of none, and a share of tests is not known when the first is told
+    *("--max-worker-restart", "0", "-o", "console_output_style=classic"),
+)
+"""Each process has files of its own: to import and collect all of them takes longer than a tenth of their tests."""
 _THREE_CLUSTERS: Final = (
     *_FILE_BY_FILE,
     *("--ignore", _AFTERWARDS),
@@ -79,7 +85,13 @@ TIERS: Final = (
         options=_FILE_BY_FILE,
     ),
     # one after the other, the quickest first
-    Tier("unit", "tests/unit", measured=True, processes=2, options=("-m", "not hypothesis")),
+    Tier(
+        "unit",
+        "tests/unit",
+        measured=True,
+        processes=2,
+        options=(*_SHARES, "-m", "not hypothesis"),
+    ),
     # three, since they wait more than they work: for processes that begin, for disks, for what is due
     Tier("ledger", "tests/ledger", frozenset({Need.POSTGRESQL}), measured=True, processes=3),
     Tier(
