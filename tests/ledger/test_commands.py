@@ -12,6 +12,7 @@ import pytest
 import yaml
 from sqlalchemy import update
 from tests.ledger.conftest import COSTS, Books
+from tests.ledger.ledger_process import environment
 from tests.ledger.shell import Shell
 from tests.unit.relay_contract.billing.records import NOON, closed
 
@@ -180,6 +181,31 @@ def test_the_command_says_which_libraries_it_lacks() -> None:
     )
     assert done.returncode == 2
     assert "is not installed; the ledger needs relay-operator[ledger]" in done.stderr
+
+
+WHAT_IS_LOADED = """
+import atexit, gc, sys
+from relay_ledger.main import main
+heavy = {"aiohttp", "alembic", "prometheus_client"}
+atexit.register(lambda: print(sorted(heavy & set(sys.modules)), gc.isenabled()))
+main()
+"""
+
+
+@pytest.mark.parametrize("address", ["sqlite"], indirect=True)
+def test_a_command_that_reads_loads_no_library_of_servers_or_of_migrations(
+    tmp_path: Path, address: str
+) -> None:
+    """They are a third of its start. Collections, which wait for the end of the start, go on after it."""
+    done = subprocess.run(
+        [sys.executable, "-c", WHAT_IS_LOADED, "report", "--month", "2026-10"],
+        env=environment(address, tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "[] True"
 
 
 def test_terms_are_those_of_the_tenant_that_is_named(

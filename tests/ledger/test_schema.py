@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import insert, select, text
 from tests.ledger.postgresql_server import PostgresqlServer
 from tests.ledger.records.reading_costs import asked
@@ -21,10 +21,11 @@ from relay_ledger.store.books.month_sums import MonthSums
 from relay_ledger.store.databases import DatabaseMisconfigured, open_database, reading
 from relay_ledger.store.ledger import Ledger
 from relay_ledger.store.limits.budget_store import BudgetStore
+from relay_ledger.store.migrations.steps import configuration, migrate
 from relay_ledger.store.partitions import Partitions
 from relay_ledger.store.rows.bulk_insert import insert_rows
 from relay_ledger.store.rows.posting_rows import row_of
-from relay_ledger.store.schema import NewerSchema, _config, upgrade
+from relay_ledger.store.schema import VERSIONS, NewerSchema, upgrade
 from relay_ledger.store.tables import DIMENSIONS, METADATA, PARTITIONED, POSTINGS, SUMS
 
 
@@ -40,6 +41,18 @@ def test_migrations_make_the_tables_of_the_code(address: str) -> None:
             connection, opts={"include_object": _is_ours, "compare_type": True}
         )
         assert compare_metadata(context, METADATA) == []
+    engine.dispose()
+
+
+def test_each_step_stands_in_a_module_named_for_its_version(address: str) -> None:
+    """A start that finds the newest by its name does not read the steps."""
+    engine = open_database(address)
+    with engine.begin() as connection:
+        steps = ScriptDirectory.from_config(configuration(connection))
+        known = [step.revision for step in steps.walk_revisions()]
+        assert MigrationContext.configure(connection).get_current_revision() == VERSIONS[-1]
+    assert list(VERSIONS) == known[::-1]
+    assert steps.get_current_head() == VERSIONS[-1]
     engine.dispose()
 
 
@@ -60,7 +73,7 @@ def test_rows_of_an_older_ledger_stay(tmp_path: Path, postgresql: PostgresqlServ
     for address in (f"sqlite:///{tmp_path}/old.db", postgresql.create("old")):
         engine = open_database(address)
         with engine.begin() as connection:
-            command.upgrade(_config(connection), "0005")
+            migrate(connection, "0005")
             connection.execute(
                 text("INSERT INTO budget_alerts VALUES ('u','budget',1,2,50,3,4,5,0)")
             )
@@ -77,7 +90,7 @@ def test_an_index_that_was_made_before_the_upgrade_is_taken(
     for address in (f"sqlite:///{tmp_path}/large.db", postgresql.create("large")):
         engine = open_database(address)
         with engine.begin() as connection:
-            command.upgrade(_config(connection), "0013")
+            migrate(connection, "0013")
         Partitions(engine).ensure([NOON])
         page = (Path(__file__).parents[2] / "docs/how-to/upgrade.md").read_text()
         [statement] = re.findall(r"`(CREATE INDEX [^`]+)`", page)
@@ -96,7 +109,7 @@ def test_postings_of_an_older_ledger_stay_and_name_no_manifest(
     for address in (f"sqlite:///{tmp_path}/older.db", postgresql.create("older")):
         engine = open_database(address)
         with engine.begin() as connection:
-            command.upgrade(_config(connection), "0010")
+            migrate(connection, "0010")
         Partitions(engine).ensure([NOON])
         former, new = closed(attempt_id="former"), closed(manifest_revision="r7")
         row = row_of(posting_of(former, PriceBook({}, ())), NOON)

@@ -4,7 +4,6 @@ import time
 from typing import Any, get_args
 
 import pytest
-from alembic import command
 from sqlalchemy import inspect, select, text
 from tests.ledger.conftest import COSTS, RETAIL, Books
 from tests.ledger.ledger_process import LedgerProcess
@@ -26,10 +25,11 @@ from relay_ledger.store.bills.own_use_reading import cost_of
 from relay_ledger.store.books.month_sums import MonthSums
 from relay_ledger.store.databases import open_database, reading
 from relay_ledger.store.ledger import Ledger
+from relay_ledger.store.migrations.steps import migrate
 from relay_ledger.store.partitions import Partitions
 from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.repricing import Difference, Repricing
-from relay_ledger.store.schema import _config, upgrade
+from relay_ledger.store.schema import upgrade
 from relay_ledger.store.tables import POSTINGS
 from relay_ledger.store.tool_calls.tool_call_store import ToolCallStore
 
@@ -224,7 +224,7 @@ def test_calls_of_a_ledger_without_prices_of_tools_stay_and_can_be_priced(
     for address in (f"sqlite:///{tmp_path}/old.db", postgresql.create("without_prices")):
         engine = open_database(address)
         with engine.begin() as connection:
-            command.upgrade(_config(connection), "0008")
+            migrate(connection, "0008")
         call = tool_call()
         _book_as_before(engine, call)
         upgrade(engine)
