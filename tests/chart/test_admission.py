@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from tests.chart.test_chart import CHART, helm, operator, rendered
+from tests.chart.rendering import CHART, helm, rendered
+from tests.chart.test_chart import operator
 
 from relay_operator import names
 from relay_operator.handlers import owned_objects

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
-from tests.chart.test_chart import CHART, SCHEMA, helm
+from tests.chart.rendering import flags, manifests, template
+from tests.chart.test_chart import SCHEMA
 
 from relay_ledger.settings import Settings as LedgerSettings
 from relay_operator.settings import Settings
@@ -53,13 +53,10 @@ def test_the_bounds_of_the_schema_are_taken(which: str) -> None:
     assert len(NUMBERS) > 20
     report = '{"provider": "openai", "dialect": "openai", "secretName": "admin"}'
     sets = ["ledger.enabled=true", f"ledger.reports.sources=[{report}]", *values(which)]
-    more = [part for one in sets for part in ("--set-json", one)]
-    done = helm("template", "relay-operator", str(CHART), "--namespace", "relay-system", *more)
-    assert done.returncode == 0, done.stderr
     pods = {
         one["metadata"]["name"]: one["spec"]["template"]["spec"]["containers"][0]["env"]
-        for one in yaml.safe_load_all(done.stdout)
-        if one and one["kind"] == "Deployment"
+        for one in manifests(template(*flags(sets, "--set-json")))
+        if one["kind"] == "Deployment"
     }
     Settings.model_validate(fields(pods["relay-operator"], "OPERATOR_"))
     ledger = fields(pods["relay-operator-ledger"], "RELAY_LEDGER_")

@@ -10,8 +10,8 @@ from typing import Any, get_args
 import pytest
 import yaml
 from tests.chart.exported import LEDGER, OPERATOR, RELAY, Exported, exported
+from tests.chart.rendering import rendered
 from tests.chart.test_alerts import RUNBOOKS, checked, promtool, rules
-from tests.chart.test_chart import rendered
 from tests.dashboards import generated
 from tests.dashboards.rare import RARE, VARIABLES
 from tests.dashboards.reading import Asked, asked

@@ -3,40 +3,32 @@
 import itertools
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from tests.chart.exported import LEDGER, OPERATOR, RELAY, exported
-from tests.cluster.session import provider
+from tests.chart.rendering import CHART, flags, helm, manifests, template
 from tests.unit.repository.test_documents import ledger_job, scrape_jobs
 
 from relay_operator import names
 from relay_operator.commands import command_line, crds, trial
 from relay_operator.settings import Settings, split
 
-CHART = Path(__file__).resolve().parents[2] / "charts" / "relay-operator"
 DIGEST = f"sha256:{'a' * 64}"
 Object = dict[str, Any]
 SET_BY_THE_PROMETHEUS_OPERATOR = {"namespace", "pod", "container", "endpoint", "job", "instance"}
 
 
 def rendered(*sets: str, name: str = "relay-operator", space: str = "relay-system") -> list[Object]:
-    values = [part for one in sets for part in ("--set-json", one)]
-    command = [str(provider.find().helm), "template", name, str(CHART), "--namespace", space]
-    done = subprocess.run([*command, *values], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return [one for one in yaml.safe_load_all(done.stdout) if one]
+    return manifests(template(*flags(sets, "--set-json"), release=name, space=space))
 
 
 def notes(*sets: str, name: str) -> str:
     """Returns what helm tells who installs a release; it needs no cluster for that."""
-    values = [part for one in sets for part in ("--set-json", one)]
-    command = [str(provider.find().helm), "install", name, str(CHART), "--dry-run=client"]
-    more = ["--namespace", "relay-system", "--kubeconfig", "/nowhere", *values]
-    done = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
+    command = ("install", name, str(CHART), "--dry-run=client", "--namespace", "relay-system")
+    done = helm(*command, "--kubeconfig", "/nowhere", *flags(sets, "--set-json"))
     assert done.returncode == 0, done.stderr
     return done.stdout.partition("NOTES:\n")[2]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from tests.chart.test_chart import CHART, helm, rendered
+from tests.chart.rendering import CHART, flags, helm, rendered
 
 from relay_contract.billing.delivery import INGEST_PORT
 from relay_contract.billing.ledger_token import read_keys
@@ -234,8 +234,7 @@ def test_reports_may_go_to_named_addresses_alone() -> None:
     ],
 )
 def test_reports_are_asked_for_where_the_policy_lets_and_the_key_is_not_in_clear(base: str) -> None:
-    sets = [part for value in REPORTS for part in ("--set", value)]
-    command = ("template", "x", str(CHART), *sets)
+    command = ("template", "x", str(CHART), *flags(REPORTS))
     done = helm(*command, "--set", f"ledger.reports.sources[0].base={base}")
     assert "ledger/reports/sources/0/base" in done.stderr
     done = helm(*command, "--set", "ledger.reports.sources[0].base=https://proxy.test")

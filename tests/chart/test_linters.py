@@ -3,15 +3,13 @@
 What a linter is to leave alone stands in the templates, as an annotation beside the reason.
 """
 
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 from tests.chart.linters import installed, programs
-from tests.cluster.session import provider
+from tests.chart.rendering import CHART, flags, template
 
-CHART = Path(__file__).resolve().parents[2] / "charts" / "relay-operator"
 EVERYTHING = (
     "podMonitors.enabled=true",
     "alerts.enabled=true",
@@ -39,24 +37,33 @@ SETS = {"default": (), "ledger": ("ledger.enabled=true",), "everything": EVERYTH
 @pytest.fixture(scope="module", params=["default", "ledger", "everything"])
 def manifests(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns a file with what the chart makes."""
-    sets = SETS[request.param]
-    values = [part for one in sets for part in ("--set", one)]
-    command = [str(provider.find().helm), "template", "relay-operator", str(CHART), *values]
-    done = subprocess.run(
-        [*command, "--namespace", "relay-system"], capture_output=True, text=True, check=True
-    )
-    file = tmp_path_factory.mktemp("rendered") / f"{request.param}.yaml"
+    return written(request.param, tmp_path_factory.mktemp("rendered"))
+
+
+def written(name: str, folder: Path) -> Path:
+    """Writes what the chart makes with the values of this name."""
+    done = template(*flags(SETS[name]))
+    assert done.returncode == 0, done.stderr
+    file = folder / f"{name}.yaml"
     file.write_text(done.stdout)
     return file
 
 
 @pytest.mark.parametrize("version", installed.VERSIONS)
-def test_every_object_fits_the_schemas_of_kubernetes(manifests: Path, version: str) -> None:
-    assert programs.kubeconform(manifests, version) == []
+def test_every_object_fits_the_schemas_of_kubernetes(tmp_path: Path, version: str) -> None:
+    """Looks at all files at once, since most of a look is reading the schemas."""
+    files = [written(name, tmp_path) for name in SETS]
+    assert programs.kubeconform(version, *files) == {file: [] for file in files}
 
 
-def test_checkov_finds_nothing(manifests: Path) -> None:
-    assert programs.checkov(manifests) == []
+def test_checkov_finds_what_was_put_there_and_nothing_in_the_chart(tmp_path: Path) -> None:
+    """Looks at all files at once, since most of a look is checkov's start."""
+    files = {name: written(name, tmp_path) for name in SETS}
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(WRONG)
+    found = programs.checkov(*files.values(), wrong)
+    assert {name: found[file] for name, file in files.items()} == {name: [] for name in SETS}
+    assert "CKV_K8S_16" in "".join(found[wrong])
 
 
 def test_kube_score_finds_nothing(manifests: Path) -> None:
@@ -85,8 +92,7 @@ def test_what_does_not_fit_is_found(tmp_path: Path) -> None:
     """Shows that the linters look: each finds what was put there to be found."""
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(WRONG)
-    assert "unknownField" in "".join(programs.kubeconform(wrong, "1.36.0"))
-    assert "CKV_K8S_16" in "".join(programs.checkov(wrong))
+    assert "unknownField" in "".join(programs.kubeconform("1.36.0", wrong)[wrong])
     assert "container-security-context-privileged" in "".join(programs.kube_score(wrong))
 
 

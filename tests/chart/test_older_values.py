@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.chart.test_chart import CHART, SCHEMA, helm, operator
+from tests.chart.rendering import CHART, flags, helm, manifests, template
+from tests.chart.test_chart import SCHEMA, operator
 from tests.e2e.previous_chart import PREVIOUS
 
 from relay_operator.settings import Settings
@@ -64,8 +65,8 @@ def on_values(
     reused = folder / "chart"
     shutil.copytree(CHART, reused, dirs_exist_ok=True)
     (reused / "values.yaml").write_text(yaml.safe_dump(values))
-    more = [part for one in sets for part in ("--set", one)]
-    return helm("template", "relay-operator", str(reused), "--namespace", "relay-system", *more)
+    named = ("template", "relay-operator", str(reused), "--namespace", "relay-system")
+    return helm(*named, *flags(sets))
 
 
 def earlier_values() -> dict[str, Any]:
@@ -77,9 +78,7 @@ def earlier_values() -> dict[str, Any]:
 
 
 def made(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    assert done.returncode == 0, done.stderr
-    objects = (one for one in yaml.safe_load_all(done.stdout) if one)
-    return {f"{one['kind']}/{one['metadata']['name']}": one for one in objects}
+    return {f"{one['kind']}/{one['metadata']['name']}": one for one in manifests(done)}
 
 
 @pytest.mark.parametrize(
@@ -110,18 +109,12 @@ def test_a_release_that_keeps_the_values_of_the_earlier_chart_has_what_a_new_one
 def test_alerts_that_lack_a_value_say_how_to_get_it_or_have_a_default(
     value: str, tmp_path: Path
 ) -> None:
-    enabled = ("--set", "alerts.enabled=true")
     values = json.loads(json.dumps(VALUES))
     *path, last = value.split(".")
     del functools.reduce(dict.__getitem__, path, values)[last]
     done = on_values(values, tmp_path, "alerts.enabled=true")
     if done.returncode == 0:
-        assert (
-            done.stdout
-            == helm(
-                "template", "relay-operator", str(CHART), "--namespace", "relay-system", *enabled
-            ).stdout
-        )
+        assert done.stdout == template("--set", "alerts.enabled=true").stdout
     else:
         assert value in done.stderr
         assert "--reset-then-reuse-values" in done.stderr

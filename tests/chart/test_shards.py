@@ -1,37 +1,28 @@
 """The chart makes operators for each shard that know the whole list, are told apart, and are let in by the same policies."""
 
 import json
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from tests.cluster.session import provider
+from tests.chart import rendering
 
 from relay_operator import names
 from relay_operator.api.shards import MAIN, Shards
 from relay_operator.settings import Settings, labels
 
-CHART = Path(__file__).resolve().parents[2] / "charts" / "relay-operator"
 LIST = [
     {"name": "premium", "tenantSelector": "tier in (premium, gold),!trial"},
     {"name": "eu", "tenantSelector": "region=eu"},
 ]
 
 
-def template(
-    listed: object, *, release: str = "relay-operator"
-) -> subprocess.CompletedProcess[str]:
-    command = [str(provider.find().helm), "template", release, str(CHART)]
-    more = ["--namespace", "relay-system", "--set-json", f"operator.shards={json.dumps(listed)}"]
-    return subprocess.run([*command, *more], capture_output=True, text=True, check=False)
+def template(listed: object, *, release: str = "relay-operator") -> rendering.Done:
+    shards = f"operator.shards={json.dumps(listed)}"
+    return rendering.template("--set-json", shards, release=release)
 
 
 def rendered(listed: object = LIST) -> list[dict[str, Any]]:
-    done = template(listed)
-    assert done.returncode == 0, done.stderr
-    return [one for one in yaml.safe_load_all(done.stdout) if one]
+    return rendering.manifests(template(listed))
 
 
 def of_kind(kind: str) -> dict[str, dict[str, Any]]:

@@ -19,8 +19,8 @@ def tool(name: str) -> Path:
     return go_build.ensure_tool(go_programs.CHART_TOOLS[name])
 
 
-def kubeconform(manifests: Path, version: str) -> list[str]:
-    """Returns what does not fit the schemas of this version of Kubernetes, or of the Prometheus operator."""
+def kubeconform(version: str, *files: Path) -> dict[Path, list[str]]:
+    """Returns what does not fit the schemas of this version of Kubernetes, or of the Prometheus operator, by the file."""
     schemas = installed.kubernetes_schemas()
     ours = f"{schemas}/{{{{.NormalizedKubernetesVersion}}}}-local-strict/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
     theirs = (
@@ -32,10 +32,12 @@ def kubeconform(manifests: Path, version: str) -> list[str]:
         "-output=json",
         f"-kubernetes-version={version}",
     ]
-    command += [f"-schema-location={ours}", f"-schema-location={theirs}", str(manifests)]
+    command += [f"-schema-location={ours}", f"-schema-location={theirs}", *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = json.loads(done.stdout)
-    return [f"{one['kind']} {one['name']}: {one['msg']}" for one in found.get("resources", ())]
+    found: dict[Path, list[str]] = {file: [] for file in files}
+    for one in json.loads(done.stdout).get("resources", ()):
+        found[Path(one["filename"])].append(f"{one['kind']} {one['name']}: {one['msg']}")
+    return found
 
 
 def kube_score(manifests: Path) -> list[str]:
@@ -53,17 +55,17 @@ def kube_score(manifests: Path) -> list[str]:
     ]
 
 
-def checkov(manifests: Path) -> list[str]:
-    """Returns every check that is not passed."""
+def checkov(*files: Path) -> dict[Path, list[str]]:
+    """Returns every check that is not passed, by the file."""
     command = [sys.executable, "-m", "checkov.main", "--framework", "kubernetes", "--output=json"]
-    command += ["--quiet", "--compact", "--skip-download", "--file", str(manifests)]
+    command += ["--quiet", "--compact", "--skip-download", "--file", *map(str, files)]
     environment = {**os.environ, "PYTHONPATH": str(installed.checkov()), "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    found = json.loads(done.stdout)
-    return [
-        f"{one['resource']}: {one['check_id']}: {one['check_name']}"
-        for one in found["results"]["failed_checks"]
-    ]
+    found: dict[Path, list[str]] = {file: [] for file in files}
+    for one in json.loads(done.stdout)["results"]["failed_checks"]:
+        told = f"{one['resource']}: {one['check_id']}: {one['check_name']}"
+        found[Path(one["file_abs_path"])].append(told)
+    return found
 
 
 def helm_docs(chart: Path) -> str:
