@@ -108,14 +108,15 @@ async def connected(kubeconfig: str) -> AsyncIterator[ApiClient]:
     content = yaml.safe_load(kubeconfig)
     cluster, user = content["clusters"][0]["cluster"], content["users"][0]["user"]
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
-    connector = aiohttp.TCPConnector(ssl=_context(cluster, user), limit=0)
+    connector = aiohttp.TCPConnector(ssl=client_context(cluster, user), limit=0)
     async with aiohttp.ClientSession(
         connector=connector, timeout=timeout, read_bufsize=2**22
     ) as session:
         yield ApiClient(session, cluster["server"])
 
 
-def _context(cluster: Mapping[str, str], user: Mapping[str, str]) -> ssl.SSLContext:
+def client_context(cluster: Mapping[str, str], user: Mapping[str, str]) -> ssl.SSLContext:
+    """Returns how a kubeconfig's user with a certificate connects to its cluster."""
     authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
     context = ssl.create_default_context(cadata=authority)
     with tempfile.TemporaryDirectory() as home:

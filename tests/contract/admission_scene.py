@@ -14,6 +14,7 @@ from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 from tests.cluster.session.clients import Client
 from tests.contract import kinds
+from tests.contract.api_requests import requests_of
 
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import KubernetesApiServer
@@ -55,33 +56,48 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Somebody who asks the API server, as kubectl: by a kubeconfig, and by whom that one impersonates."""
+    """Somebody who asks the API server: by a kubeconfig, and by whom that one impersonates, told by kubectl's flags."""
 
     client: Client
     flags: tuple[str, ...] = ()
 
     def ask(self, *arguments: str, stdin: Manifest | None = None) -> str:
-        """Returns the API server's refusal, empty where it did what was asked."""
+        """Asks by kubectl; returns the API server's refusal, empty where it did what was asked."""
         done = self._run(*arguments, stdin=stdin)
         return "" if done.returncode == 0 else done.stderr.strip()
 
     def apply(self, manifest: Manifest) -> str:
-        """Applies a manifest as the operator does, by server-side apply."""
-        flags = ("--server-side", "--force-conflicts", "--field-manager=relay-operator")
-        return self.ask("apply", *flags, "-f", "-", stdin=manifest)
+        """Applies a manifest as the operator does, by server-side apply; returns the refusal."""
+        return requests_of(self.client).apply(manifest, self._headers()).refusal
 
-    def create(self, manifest: Manifest) -> str:
-        return self.ask("create", "-f", "-", stdin=manifest)
+    def create(self, manifest: Manifest, *, dry: bool = False) -> str:
+        """Creates an object, or asks what would become of that; returns the refusal."""
+        return requests_of(self.client).create(manifest, self._headers(), dry=dry).refusal
 
     def patch(self, kind: str, name: str, space: str, *operations: tuple[str, str, Any]) -> str:
         """Patches an object by JSON patch operations: add, replace or remove, a path, a value."""
         listed = [{"op": what, "path": path, "value": value} for what, path, value in operations]
-        where = ("-n", space) if space else ()
-        return self.ask("patch", kind, name, *where, "--type=json", "-p", json.dumps(listed))
+        return self._changed(kind, name, space, listed)
+
+    def report(self, kind: str, name: str, space: str, fields: Manifest) -> str:
+        """Changes the status of an object, and what else of it comes that way."""
+        return self._changed(kind, name, space, fields, "status")
 
     def get(self, *arguments: str) -> Manifest:
         found: Manifest = self.client.json(*self.flags, "get", *arguments)
         return found
+
+    def _changed(self, kind: str, name: str, space: str, change: Any, *below: str) -> str:
+        asker = requests_of(self.client)
+        return asker.patch(kind, name, space, change, *below, acts_as=self._headers()).refusal
+
+    def _headers(self) -> list[tuple[str, str]]:
+        """Returns the headers that kubectl sends for the flags."""
+        told = (flag.removeprefix("--as").split("=", 1) for flag in self.flags)
+        return [
+            ("impersonate-group" if what == "-group" else "impersonate-user", value)
+            for what, value in told
+        ]
 
     def _run(
         self, *arguments: str, stdin: Manifest | None = None
@@ -165,7 +181,7 @@ async def api_server(account: Account) -> AsyncIterator[KubernetesApiServer]:
 def until_refused(account: Account, manifest: Manifest) -> str:
     """Returns the refusal of what a policy forbids, which takes a moment after the policy was made."""
     deadline = time.monotonic() + SECONDS
-    while not (refusal := account.ask("create", "--dry-run=server", "-f", "-", stdin=manifest)):
+    while not (refusal := account.create(manifest, dry=True)):
         assert time.monotonic() < deadline, f"nothing refuses {manifest}"
         time.sleep(0.2)
     return refusal

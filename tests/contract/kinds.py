@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.session.clients import Client
+from tests.contract.api_requests import requests_of
 from tests.demo.commands import wait_until
 
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 CRDS = Path(__file__).resolve().parents[2] / "crds"
 LEAST: dict[str, dict[str, Any]] = {
     "Tenant": {},
@@ -35,7 +37,7 @@ def wait_for_all(kubectl: Client) -> None:
     """
     wait_until(
         "the definitions in force",
-        lambda: kubectl.json("get", "crd")["items"],
+        lambda: requests_of(kubectl).ask("GET", DEFINITIONS).body["items"],
         lambda definitions: all(map(_established, definitions)),
         seconds=30,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bench.tenants.objects import ROUTE
+from tests.contract.api_requests import requests_of
 from tests.contract.operators import Operators
 from tests.contract.referee import Referee
 from tests.e2e.canaries import objects
@@ -58,7 +59,7 @@ class LedTenant:
 
     def envelope(self) -> str:
         """Reads its sealed document; empty where there is none."""
-        found = self.operators.read("configmap", names.DOCUMENT_CONFIGMAP, "-n", self.space)
+        found = self.operators.read("configmap", names.DOCUMENT_CONFIGMAP, self.space)
         return str(found.get("data", {}).get(endpoints.DOCUMENT_KEY, ""))
 
     def document(self) -> dict[str, Any]:
@@ -110,12 +111,10 @@ class Climbing(LedTenant):
             kubectl.apply(objects.secret(name, self.operators.namespace), provider)
         self.acts(depth, **labels)
         self.referee.begin_pod(self.address, self._acceptance())
-        manifest = json.dumps(self._pod())
-        create = ("create", "-f", "-")
         self.operators.until(
             # its quota is counted a moment after it was made
             "a pod",
-            lambda: kubectl.attempt(*create, stdin=manifest).stderr,
+            lambda: requests_of(kubectl).create(self._pod()).refusal,
             lambda refused: not refused or "already exists" in refused,
         )
         status = json.dumps({"status": self._running()})
@@ -214,7 +213,7 @@ class Climbing(LedTenant):
         """Returns the judgement of a relay that is started as the Deployment says."""
         found = self.operators.until(
             "its Deployment",
-            lambda: self.operators.read("deployment", names.RELAY, "-n", self.space),
+            lambda: self.operators.read("deployment", names.RELAY, self.space),
             bool,
         )
         [container] = found["spec"]["template"]["spec"]["containers"]
@@ -227,7 +226,7 @@ class Climbing(LedTenant):
 
     def _moves(self) -> list[tuple[str, str]]:
         """Reads reason and message of the last moves."""
-        found = self.operators.read("relayroute", ROUTE, "-n", self.space)
+        found = self.operators.read("relayroute", ROUTE, self.space)
         history = found.get("status", {}).get("history", ())
         return [(one["reason"], one["message"]) for one in history]
 

@@ -1,7 +1,6 @@
 """Operators as processes on a real API server, from the sources: each with a name, a port and a time of day of its own."""
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from tests.blackbox.process import free_ports, python_environment
 from tests.cluster.session.clients import Client
+from tests.contract.api_requests import requests_of
 from tests.growing_files import whole_text
 
 from relay_contract import endpoints
@@ -123,7 +123,7 @@ class Operators:
 
     def lease(self, shard: str = "") -> dict[str, Any]:
         """Reads the Lease's spec; empty where there is none."""
-        found = self.read("lease", names.leader_lease(shard), "-n", self.namespace)
+        found = self.read("lease", names.leader_lease(shard), self.namespace)
         return dict(found.get("spec", {}))
 
     def holder(self, shard: str = "") -> str:
@@ -137,10 +137,10 @@ class Operators:
         )
         return self.started[name]
 
-    def read(self, *what: str) -> dict[str, Any]:
+    def read(self, kind: str, name: str, space: str) -> dict[str, Any]:
         """Reads an object; empty where there is none."""
-        done = self.kubectl.attempt("get", *what, "-o", "json")
-        return dict(json.loads(done.stdout)) if done.returncode == 0 else {}
+        answer = requests_of(self.kubectl).get(kind, name, space)
+        return {} if answer.refusal else answer.body
 
     def until(self, what: str, look: Callable[[], Seen], good: Callable[[Seen], bool]) -> Seen:
         """Waits for something; tells the operators' logs where it does not come."""

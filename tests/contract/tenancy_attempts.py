@@ -69,9 +69,7 @@ def raw(path: str, manifest: Manifest) -> Attempt:
 
 def report(kind: str, name: str, **fields: Any) -> Attempt:
     """Writes the status of an object, as network plugins and load balancers do."""
-    return ask(
-        "patch", kind, name, "--subresource=status", "--type=merge", "-p", json.dumps(fields)
-    )
+    return lambda who: who.report(kind, name, SPACE, fields)
 
 
 MANAGED = {"app.kubernetes.io/managed-by": "relay-operator"}

@@ -273,7 +273,6 @@ def test_a_tenants_own_secret_is_not_the_operators_to_change(
 
 def test_no_other_account_is_bound(kubectl: Client, thief: Account) -> None:
     others = scene.somebody(kubectl, "admin", "system:masters")
-    dry = ("create", "--dry-run=server", "-f", "-")
-    assert others.ask(*dry, stdin=named(scene.binding("kube-system"), "evil")) == ""
-    assert others.ask(*dry, stdin=a_namespace("evil", level="privileged", uid="")) == ""
+    assert others.create(named(scene.binding("kube-system"), "evil"), dry=True) == ""
+    assert others.create(a_namespace("evil", level="privileged", uid=""), dry=True) == ""
     assert OPERATOR not in others.flags
