@@ -1,7 +1,7 @@
 """Starts a relay process between raw sockets and simulated providers.
 
-One relay and three providers live as long as the session; every test starts with healthy, empty providers and gives
-the relay a document of its own. Tests that change the process itself (signals, settings, restarts) take `new_relay`.
+Three providers live as long as the session, a relay as long as some of its tests; every test starts with healthy, empty
+providers and gives the relay a document of its own. Tests that change the process itself (signals, settings, restarts) take `new_relay`.
 """
 
 import contextlib
@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from tests.blackbox.forked_relays import ForkedRelay
 from tests.blackbox.relays import NewRelay, Relay
+from tests.blackbox.shared_relays import LOOK_SECONDS, SharedRelay
 from tests.blackbox.tenant import Platform, Signer
 from tests.blackbox.tool_calls import FINANCE, MARKETING, SECRET, TOOLS, document
 from tests.blackbox.tool_server import ToolServer, serving
@@ -86,55 +88,65 @@ def platform(signer: Signer, upstreams: dict[str, Upstream]) -> Platform:
     return Platform(signer, _urls(upstreams))
 
 
-@contextlib.contextmanager
-def _running(
-    directory: Path, signer: Signer, upstreams: dict[str, Upstream], **settings: str
-) -> Iterator[Relay]:
-    relay = Relay(directory, signer, **settings)
-    try:
-        _give_keys(relay)
-        relay.write_document(Platform(signer, _urls(upstreams)).document())
-        relay.wait_ready()
-        yield relay
-    finally:
-        relay.process.kill()
-
-
 @pytest.fixture(scope="session")
 def _shared_relay(
     tmp_path_factory: pytest.TempPathFactory, signer: Signer, _upstreams: dict[str, Upstream]
-) -> Iterator[Relay]:
-    with _running(
+) -> Iterator[SharedRelay]:
+    with _shared(
         tmp_path_factory.mktemp("relay"),
         signer,
         _upstreams,
         first_byte_timeout_seconds="1",
         upstream_idle_timeout_seconds="1",
         connect_timeout_seconds="1",
-    ) as relay:
-        yield relay
+    ) as shared:
+        yield shared
 
 
 @pytest.fixture(scope="session")
 def _shared_patient_relay(
     tmp_path_factory: pytest.TempPathFactory, signer: Signer, _upstreams: dict[str, Upstream]
-) -> Iterator[Relay]:
-    with _running(tmp_path_factory.mktemp("patient-relay"), signer, _upstreams) as relay:
-        yield relay
+) -> Iterator[SharedRelay]:
+    with _shared(tmp_path_factory.mktemp("patient-relay"), signer, _upstreams) as shared:
+        yield shared
 
 
 @pytest.fixture(scope="session")
 def _shared_cold_relay(
     tmp_path_factory: pytest.TempPathFactory, signer: Signer, _upstreams: dict[str, Upstream]
-) -> Iterator[Relay]:
+) -> Iterator[SharedRelay]:
     directory = tmp_path_factory.mktemp("cold-relay")
-    with _running(directory, signer, _upstreams, upstream_warm_connections="0") as relay:
-        yield relay
+    with _shared(directory, signer, _upstreams, upstream_warm_connections="0") as shared:
+        yield shared
+
+
+@contextlib.contextmanager
+def _shared(
+    directory: Path, signer: Signer, upstreams: dict[str, Upstream], **settings: str
+) -> Iterator[SharedRelay]:
+    def start(number: int) -> Relay:
+        relay = Relay(
+            directory / str(number), signer, document_poll_seconds=str(LOOK_SECONDS), **settings
+        )
+        try:
+            _give_keys(relay)
+            relay.write_document(Platform(signer, _urls(upstreams)).document())
+            relay.wait_ready()
+        except BaseException:
+            relay.process.kill()
+            raise
+        return relay
+
+    shared = SharedRelay(start)
+    try:
+        yield shared
+    finally:
+        shared.end()
 
 
 @pytest.fixture
-def relay(_shared_relay: Relay, platform: Platform) -> Relay:
-    """Gives the session's relay a plain document: every model to stable, no limits, a wide queue.
+def relay(_shared_relay: SharedRelay, platform: Platform) -> Relay:
+    """Gives the shared relay a plain document: every model to stable, no limits, a wide queue.
 
     It times out on a silent provider after one second, so that tests of stalls are short.
     """
@@ -142,19 +154,19 @@ def relay(_shared_relay: Relay, platform: Platform) -> Relay:
 
 
 @pytest.fixture
-def patient_relay(_shared_patient_relay: Relay, platform: Platform) -> Relay:
+def patient_relay(_shared_patient_relay: SharedRelay, platform: Platform) -> Relay:
     """Like relay, with the default timeouts, for tests that hold back a provider's answers."""
     return _fresh(_shared_patient_relay, platform)
 
 
 @pytest.fixture
-def cold_relay(_shared_cold_relay: Relay, platform: Platform) -> Relay:
+def cold_relay(_shared_cold_relay: SharedRelay, platform: Platform) -> Relay:
     """Like patient_relay, without connections opened in advance: each one belongs to a call."""
     return _fresh(_shared_cold_relay, platform)
 
 
-def _fresh(relay: Relay, platform: Platform) -> Relay:
-    assert relay.process.exit_code is None, relay.output()[-4000:]
+def _fresh(shared: SharedRelay, platform: Platform) -> Relay:
+    relay = shared.for_a_test()
     _give_keys(relay)
     relay.push(platform.document())
     return relay
@@ -162,11 +174,26 @@ def _fresh(relay: Relay, platform: Platform) -> Relay:
 
 @pytest.fixture
 def new_relay(tmp_path: Path, signer: Signer, platform: Platform) -> Iterator[NewRelay]:
-    """Starts relays of the test's own; see NewRelay."""
+    """Starts relays of the test's own; see NewRelay and ForkedRelay."""
+    with _starting(ForkedRelay, tmp_path, signer, platform) as start:
+        yield start
+
+
+@pytest.fixture
+def new_unforked_relay(tmp_path: Path, signer: Signer, platform: Platform) -> Iterator[NewRelay]:
+    """Starts relays of the test's own that share no memory with another process, for tests that measure it."""
+    with _starting(Relay, tmp_path, signer, platform) as start:
+        yield start
+
+
+@contextlib.contextmanager
+def _starting(
+    kind: type[Relay], directory: Path, signer: Signer, platform: Platform
+) -> Iterator[NewRelay]:
     started: list[Relay] = []
 
     def start(*, document: Document | Literal["plain"] | None = "plain", **settings: str) -> Relay:
-        relay = Relay(tmp_path / f"relay-{len(started)}", signer, **settings)
+        relay = kind(directory / f"relay-{len(started)}", signer, **settings)
         started.append(relay)
         _give_keys(relay)
         if document is not None:
@@ -199,7 +226,7 @@ def erp() -> Iterator[ToolServer]:
 
 @pytest.fixture
 def finance(relay: Relay, platform: Platform, erp: ToolServer) -> Relay:
-    """Gives the session's relay three of the five tools."""
+    """Gives the shared relay three of the five tools."""
     relay.give_key("tools-erp", SECRET)
     relay.push(document(platform, erp, FINANCE))
     return relay

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from tests.blackbox.waiting import eventually
 from tests.growing_files import whole_text
@@ -16,6 +17,21 @@ _FIRST_PORT, _LAST_PORT = 20_000, 32_000
 """Below the kernel's ephemeral range, so that no outgoing connection takes a port between the check and its use."""
 
 
+class Child(Protocol):
+    """A child process as subprocess shows it."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Returns its exit code; None while it runs."""
+
+    def wait(self, timeout: float) -> int:
+        """Waits for its end and returns its exit code."""
+
+    def send_signal(self, sig: int) -> None:
+        """Sends it a signal, unless it is known to have ended."""
+
+
 class Process:
     """A child process whose output goes to a file."""
 
@@ -23,8 +39,11 @@ class Process:
         self, command: Sequence[str], *, environment: Mapping[str, str], log: Path
     ) -> None:
         self.log = log
-        with log.open("ab") as output:
-            self._popen = subprocess.Popen(
+        self._child = self._begin(command, environment)
+
+    def _begin(self, command: Sequence[str], environment: Mapping[str, str]) -> Child:
+        with self.log.open("ab") as output:
+            return subprocess.Popen(
                 command,
                 cwd=REPOSITORY,
                 env=dict(environment),
@@ -38,12 +57,12 @@ class Process:
     @property
     def pid(self) -> int:
         """Returns the process id."""
-        return self._popen.pid
+        return self._child.pid
 
     @property
     def exit_code(self) -> int | None:
         """Returns the exit code; None while the process runs."""
-        return self._popen.poll()
+        return self._child.poll()
 
     def output(self) -> str:
         """Returns the lines written to standard output and error so far."""
@@ -51,7 +70,7 @@ class Process:
 
     def send_signal(self, number: signal.Signals) -> None:
         """Sends a signal to the process alone, not to its workers, as the kubelet does."""
-        self._popen.send_signal(number)
+        self._child.send_signal(number)
 
     def wait(self, within_seconds: float = 15.0) -> int:
         """Waits for the end of the process and returns its exit code."""
@@ -71,7 +90,7 @@ class Process:
         except ProcessLookupError:
             return
         finally:
-            self._popen.wait(10)
+            self._child.wait(10)
         eventually(
             self.members,
             lambda members: not members,

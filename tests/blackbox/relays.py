@@ -2,9 +2,10 @@
 RELAY_BLACKBOX_COMMAND; it gets the same RELAY_* environment."""
 
 import os
+import re
 import shlex
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -32,22 +33,36 @@ CHAT = "/v1/chat/completions"
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """A scrape: sample name and labels to value."""
+    """A scrape. Of a name that is asked for its lines alone are parsed: all of a page takes tenths of a second."""
 
-    samples: dict[tuple[str, frozenset[tuple[str, str]]], float]
+    text: str
+
+    def samples(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        """Returns all of the page, sample name and labels to value."""
+        return _samples(self.text)
 
     def total(self, name: str, **labels: str) -> float:
         """Returns the sum over the series of that name that have all these labels; 0 without any."""
         wanted = labels.items()
         return sum(
-            value
-            for (sample, found), value in self.samples.items()
-            if sample == name and wanted <= set(found)
+            value for (_, found), value in self._samples_of(name).items() if wanted <= set(found)
         )
 
     def series(self, name: str) -> list[dict[str, str]]:
         """Returns the label sets of that name."""
-        return [dict(labels) for sample, labels in self.samples if sample == name]
+        return [dict(labels) for _, labels in self._samples_of(name)]
+
+    def _samples_of(self, name: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        lines = re.findall(rf"^{re.escape(name)}[ {{].*$", self.text, re.MULTILINE)
+        return _samples("\n".join(lines))
+
+
+def _samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
 
 
 class Relay:
@@ -180,13 +195,7 @@ class Relay:
         """Scrapes all metrics."""
         answer = self.admin("GET", path)
         assert answer.status == 200, answer
-        return Metrics(
-            {
-                (sample.name, frozenset(sample.labels.items())): sample.value
-                for family in text_string_to_metric_families(answer.body.decode())
-                for sample in family.samples
-            }
-        )
+        return Metrics(answer.body.decode())
 
     def slo(self) -> Metrics:
         """Scrapes the SLO counters."""
@@ -206,9 +215,9 @@ class Relay:
 
     def _spawn(self) -> Process:
         command = os.environ.get("RELAY_BLACKBOX_COMMAND")
-        return Process(
+        return self._begin(
             shlex.split(command) if command else python_module("relay"),
-            environment=python_environment(
+            python_environment(
                 **{
                     "RELAY_TENANT_UID": TENANT_UID,
                     "RELAY_DOCUMENT_PUBLIC_KEYS": self.signer.public_key,
@@ -226,8 +235,10 @@ class Relay:
                     **{f"RELAY_{name.upper()}": value for name, value in self._settings.items()},
                 }
             ),
-            log=self.log,
         )
+
+    def _begin(self, command: Sequence[str], environment: Mapping[str, str]) -> Process:
+        return Process(command, environment=environment, log=self.log)
 
 
 class NewRelay(Protocol):

@@ -40,7 +40,7 @@ def dropping_packets(address: str, port: int) -> Iterator[None]:
 
 @pytest.fixture
 def relay_of(
-    new_relay: NewRelay,
+    new_unforked_relay: NewRelay,
     platform: Platform,
     stable: Upstream,
     tmp_path: Path,
@@ -68,7 +68,7 @@ def relay_of(
         there = provider("stable", f"http://{host}:{stable.port}/v1")
         document = platform.document(providers=[there], routes=[route("stable")])
         # without a connection that is open already
-        return new_relay(
+        return new_unforked_relay(
             document=document, upstream_warm_connections="0", connect_timeout_seconds="2"
         )
 

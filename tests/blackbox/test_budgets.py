@@ -15,6 +15,7 @@ import openai
 import pytest
 from openai import OpenAI
 from tests.blackbox.conftest import UPSTREAM_SECRETS
+from tests.blackbox.forked_relays import ForkedRelay
 from tests.blackbox.process import free_ports
 from tests.blackbox.relays import CHAT, Relay, chat_body
 from tests.blackbox.tenant import KEY, MODEL, TENANT, TENANT_UID, Platform, Signer
@@ -81,7 +82,7 @@ def pod(
     def start(name: str, spending: Spending | None = None, **settings: str) -> Relay:
         directory = tmp_path / name
         (directory / "outbox").mkdir(parents=True)
-        relay = Relay(
+        relay = ForkedRelay(
             directory,
             signer,
             pod_name=name,

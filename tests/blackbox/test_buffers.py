@@ -32,9 +32,9 @@ def head(key: str = KEY, **fields: str) -> bytes:
 
 
 def test_a_body_in_the_smallest_chunks_costs_no_more_memory_than_its_size_says(
-    new_relay: NewRelay,
+    new_unforked_relay: NewRelay,
 ) -> None:
-    relay = new_relay()
+    relay = new_unforked_relay()
     size = 4 * MIB
     before = relay.process.peak_memory_bytes()
     with relay.wire() as wire:
@@ -78,19 +78,19 @@ def test_small_bodies_find_room_where_large_ones_are_refused(new_relay: NewRelay
 @pytest.mark.parametrize("different", [False, True], ids=["one head", "different heads"])
 @pytest.mark.parametrize("head_bytes", [1500, 30_000])
 def test_an_idle_connection_keeps_little_of_its_heads(
-    new_relay: NewRelay, head_bytes: int, different: bool
+    new_unforked_relay: NewRelay, head_bytes: int, different: bool
 ) -> None:
-    kept = _kept_of_heads(new_relay, head_bytes, different)
+    kept = _kept_of_heads(new_unforked_relay, head_bytes, different)
     if kept >= MOST_KEPT:
         # now and then the allocator keeps more of what was freed; twice it is the relay
-        kept = _kept_of_heads(new_relay, head_bytes, different)
+        kept = _kept_of_heads(new_unforked_relay, head_bytes, different)
     assert kept < MOST_KEPT
 
 
-def _kept_of_heads(new_relay: NewRelay, head_bytes: int, different: bool) -> float:
+def _kept_of_heads(new_unforked_relay: NewRelay, head_bytes: int, different: bool) -> float:
     """Returns the bytes by which a new relay grows for each connection that has sent such heads, and is idle."""
     connections, calls = 80, 10 if different else 2
-    relay = new_relay(max_header_bytes=str(64 * 1024))
+    relay = new_unforked_relay(max_header_bytes=str(64 * 1024))
     assert relay.chat(headers={"x-padding": "a" * head_bytes}).status == 200
     before = relay.process.memory_bytes()
     with contextlib.ExitStack() as stack:
@@ -151,7 +151,7 @@ def provider_that_reads_nothing(tls: ssl.SSLContext | None) -> Iterator[int]:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_body_is_held_once_while_a_provider_is_slow_to_take_it(
-    new_relay: NewRelay, platform: Platform, tmp_path: Path, scheme: str
+    new_unforked_relay: NewRelay, platform: Platform, tmp_path: Path, scheme: str
 ) -> None:
     authority = Authority()
     authority.issue(tmp_path)
@@ -162,7 +162,9 @@ def test_a_body_is_held_once_while_a_provider_is_slow_to_take_it(
     tls = server if scheme == "https" else None
     with provider_that_reads_nothing(tls) as port, contextlib.ExitStack() as stack:
         slow = provider("slow", f"{scheme}://localhost:{port}/v1", ca_bundle=authority.pem)
-        relay = new_relay(document=platform.document(providers=[slow], routes=[route("slow")]))
+        relay = new_unforked_relay(
+            document=platform.document(providers=[slow], routes=[route("slow")])
+        )
         relay.give_key("slow", "sk-slow")
         before = relay.process.peak_memory_bytes()
         for _ in range(count):
@@ -193,7 +195,7 @@ def ask_patiently(relay: Relay) -> int:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_forty_bodies_of_any_kind_at_once_stay_within_the_pods_memory(
-    new_relay: NewRelay, platform: Platform, workers: int
+    new_unforked_relay: NewRelay, platform: Platform, workers: int
 ) -> None:
     limit = 512 * MIB
     bodies = [b'{"model":"gpt-4.1","messages":[],' + kind + b"}" for kind in KINDS.values()]
@@ -207,7 +209,7 @@ def test_forty_bodies_of_any_kind_at_once_stay_within_the_pods_memory(
             statuses[wire.answer().status] += 1
 
     with scripted(ScriptedProvider([unary(CHAT_ANSWER)])) as other, ThreadPoolExecutor(41) as pool:
-        relay = new_relay(
+        relay = new_unforked_relay(
             document=platform.document(
                 providers=[provider("stable", other.url)], routes=[route("stable")]
             ),

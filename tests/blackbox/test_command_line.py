@@ -4,7 +4,9 @@ import os
 import shlex
 import subprocess
 
+import pytest
 from tests.blackbox.process import python_environment, python_module
+from tests.blackbox.relays import NewRelay
 
 
 def relay(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -34,3 +36,18 @@ def test_it_refuses_what_is_no_argument_and_names_every_setting_that_is_wrong() 
     wrong = ("RELAY_TENANT_UID", "RELAY_DOCUMENT_PUBLIC_KEYS", "RELAY_WORKERS")
     assert [one for one in wrong if f"{one}: " not in done.stderr] == []
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("starting", ["new_relay", "new_unforked_relay"])
+def test_a_relay_that_cannot_start_ends_as_one_process_and_says_why_in_one_line(
+    request: pytest.FixtureRequest, starting: str
+) -> None:
+    start: NewRelay = request.getfixturevalue(starting)
+    refused = start(document=None, document_public_keys="")
+    assert refused.process.wait() == 2
+    assert refused.process.members() == []
+    assert refused.output() == (
+        "relay: RELAY_DOCUMENT_PUBLIC_KEYS: no key, so no document could be taken\n"
+    )
+    # and another one of the same kind is not touched by that
+    assert start().chat().status == 200

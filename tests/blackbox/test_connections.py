@@ -174,9 +174,9 @@ def many_files() -> Iterator[None]:
 
 
 def test_ten_thousand_idle_connections_do_not_stop_the_service(
-    many_files: None, new_relay: NewRelay
+    many_files: None, new_unforked_relay: NewRelay
 ) -> None:
-    relay = new_relay()
+    relay = new_unforked_relay()
     before = relay.process.memory_bytes()
     with ExitStack() as crowd:
         for _ in range(IDLE_CONNECTIONS):

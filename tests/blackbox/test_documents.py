@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.blackbox.relays import CHAT, NewRelay, Relay, chat_body
+from tests.blackbox.shared_relays import LOOK_SECONDS
 from tests.blackbox.tenant import KEY, Platform, Signer, route
 from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually, steady
@@ -16,8 +17,7 @@ from relay_contract.document import Acknowledgement, Document, ProviderAuth
 from relay_contract.endpoints import CONFIG_PATH
 from relay_contract.seal import payload_digest
 
-LONG_ENOUGH_TO_BE_READ_SECONDS = 0.5
-"""Ten polls of the mounted file."""
+LONG_ENOUGH_TO_BE_READ_SECONDS = 5 * LOOK_SECONDS
 
 
 def retargeted(platform: Platform, target: str, **fields: Any) -> Document:

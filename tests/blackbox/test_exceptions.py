@@ -75,8 +75,13 @@ def half(platform: Platform) -> dict[str, object]:
 def idle(relay: Relay) -> None:
     """Waits until no call holds a seat, a place in the queue or a buffer."""
     names = ("relay_in_flight", "relay_queue_depth", "relay_buffered_bytes")
+
+    def held() -> list[float]:
+        metrics = relay.metrics()
+        return [metrics.total(name) for name in names]
+
     eventually(
-        lambda: [relay.metrics().total(name) for name in names],
+        held,
         lambda seen: seen == [0, 0, 0],
         what="seats, queue and buffers to be free",
     )

@@ -32,15 +32,15 @@ WARM_ROUNDS = 2
 
 
 @pytest.fixture
-def stage(new_relay: NewRelay, signer: Signer) -> Iterator[Stage]:
-    stage = Stage(new_relay(document="plain", **SETTINGS), signer)
+def stage(new_unforked_relay: NewRelay, signer: Signer) -> Iterator[Stage]:
+    stage = Stage(new_unforked_relay(document="plain", **SETTINGS), signer)
     yield stage
     stage.close()
 
 
 @pytest.fixture
-def patient(new_relay: NewRelay, signer: Signer) -> Iterator[Stage]:
-    stage = Stage(new_relay(document="plain", **PATIENCE), signer)
+def patient(new_unforked_relay: NewRelay, signer: Signer) -> Iterator[Stage]:
+    stage = Stage(new_unforked_relay(document="plain", **PATIENCE), signer)
     yield stage
     stage.close()
 

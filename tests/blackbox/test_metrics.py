@@ -39,7 +39,7 @@ def test_a_route_without_a_canary_exports_no_sides(relay: Relay, platform: Platf
         lambda seen: seen == 1,
         what="an answered attempt",
     )
-    names = {name for name, _ in relay.slo().samples}
+    names = {name for name, _ in relay.slo().samples()}
     assert not {name for name in names if name.startswith("relay_slo_")}
     # what the side counted meanwhile is there as soon as somebody judges it
     route = measured.route.model_copy(update={"canary": measured.canary})
@@ -255,13 +255,13 @@ def risen(before: Metrics, after: Metrics, **labels: str) -> float:
 
 
 def test_unknown_models_share_one_series(relay: Relay) -> None:
-    before = len(relay.metrics().samples)
+    before = len(relay.metrics().samples())
     for number in range(50):
         relay.chat(model=f"made-up-{number}")
         relay.ask("GET", f"/made-up/{number}")
     metrics = relay.metrics()
-    assert not any("made-up" in str(labels) for _, labels in metrics.samples)
-    assert len(metrics.samples) - before < 40
+    assert not any("made-up" in str(labels) for _, labels in metrics.samples())
+    assert len(metrics.samples()) - before < 40
 
 
 def test_durations_are_histograms_in_seconds(relay: Relay, stable: Upstream) -> None:

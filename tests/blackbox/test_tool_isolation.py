@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from tests.blackbox.forked_relays import ForkedRelay
 from tests.blackbox.process import free_ports
 from tests.blackbox.relays import Relay
 from tests.blackbox.session_server import serving_sessions
@@ -106,7 +107,7 @@ def customers(
             ("marketing", (OTHER_TOOL, OTHER_PROMPT, OTHER_RESOURCE)),
         ):
             uid = str(uuid.uuid4())
-            relay = Relay(directory / name, signer, tenant_uid=uid, **SETTINGS)
+            relay = ForkedRelay(directory / name, signer, tenant_uid=uid, **SETTINGS)
             made.append(Customer(name, uid, relay, platform, own))
             relay.give_key("tools-erp", SECRET)
             relay.give_key("stable", SECRET)

@@ -158,13 +158,13 @@ def test_a_server_that_does_not_greet_costs_no_session_of_the_others(
 
 
 def test_a_server_whose_answers_have_no_end_costs_its_own_calls_alone(
-    new_relay: NewRelay, platform: Platform
+    new_unforked_relay: NewRelay, platform: Platform
 ) -> None:
     head = (
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
     )
     endless = Endless(head, b"10000\r\n" + b"[" * 0x10000 + b"\r\n")
-    relay = new_relay()
+    relay = new_unforked_relay()
     relay.give_key("tools", SECRET)
     before = relay.process.peak_memory_bytes()
     asked = raw("tools/call", name="read_invoice", arguments={"n": 1})
