@@ -4,12 +4,11 @@
 RELAY_BLACKBOX_COMMAND="env PYTHONPATH=DIRECTORY python -m relay".
 """
 
-import fcntl
 import hashlib
-import shutil
 import sys
 from pathlib import Path
 
+from tests.built_once import built_once
 from tests.cluster import paths
 
 from hatch_build import PACKAGES, SOURCE_ROOT, compile_hot_path
@@ -23,16 +22,7 @@ def package() -> Path:
     for source in sorted([*sources, SOURCE_ROOT / "hatch_build.py"]):
         digest.update(str(source.relative_to(SOURCE_ROOT)).encode() + b"\0" + source.read_bytes())
     home = paths.cache_root() / "compiled" / digest.hexdigest()[:16]
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with home.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not home.exists():
-            partial = home.with_suffix(".partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            compile_hot_path(partial)
-            partial.rename(home)
-    return home
+    return built_once(home, compile_hot_path)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Installs what tests use of npm and PyPI by lock files with hashes, each lock once, outside the clone and the environment of the tests."""
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -8,6 +7,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+from tests.built_once import built_once
 
 INSTALL_SECONDS = 600
 """Half a minute where nothing else runs; a busy machine takes many times that."""
@@ -46,16 +47,7 @@ def _installed(name: str, key: bytes, install: Callable[[Path], None]) -> Path:
     """Returns the directory of this key, filled whole before it has its name; other sessions wait meanwhile."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     home = cache / "relay-operator" / name / hashlib.sha256(key).hexdigest()[:16]
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with home.with_suffix(".lock").open("w") as one_at_a_time:
-        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
-        if not home.exists():
-            partial = home.with_suffix(".partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            install(partial)
-            partial.rename(home)
-    return home
+    return built_once(home, install)
 
 
 def _run(command: list[str], directory: Path) -> None:

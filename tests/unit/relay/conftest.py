@@ -5,19 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster.build import debian_packages
 from tests.unit.relay.dialect.body_scans import BodyReader, loaded
 from tests.unit.relay.documents import document
+from tests.unit.relay.extensions import extension
 from tests.unit.relay.memory import MemoryRelay
 
-from hatch_build import BODY_SCAN, compile_extension
+from hatch_build import BODY_SCAN
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> BodyReader:
+def compiled() -> BodyReader:
     """The functions in C that read bodies, built from these sources."""
-    debian_packages.ensure_compiler(print)
-    return loaded(compile_extension(BODY_SCAN, tmp_path_factory.mktemp("body-scan")))
+    return loaded(extension(BODY_SCAN))
 
 
 @pytest.fixture

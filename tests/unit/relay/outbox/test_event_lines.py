@@ -8,7 +8,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.cluster.build import debian_packages
+from tests.unit.relay.extensions import extension
 from tests.unit.relay.outbox.attempts import (
     FIELDS,
     TENANT_UID,
@@ -23,7 +23,7 @@ from tests.unit.relay.outbox.attempts import (
 )
 from tests.unit.relay.outbox.plain_lines import PlainLine, WithC, loaded
 
-from hatch_build import PLAIN_LINES, compile_extension
+from hatch_build import PLAIN_LINES
 from relay.dialect.usage.billed_usage import BilledUsage
 from relay.outbox.attempt_names import label
 from relay.outbox.event_lines import EventLines, UnreadableRecord
@@ -99,10 +99,9 @@ def _closings(draw: st.DrawFn) -> Any:
 
 
 @pytest.fixture(scope="session")
-def plain_line(tmp_path_factory: pytest.TempPathFactory) -> PlainLine:
+def plain_line() -> PlainLine:
     """The function in C, built from these sources."""
-    debian_packages.ensure_compiler(print)
-    return loaded(compile_extension(PLAIN_LINES, tmp_path_factory.mktemp("plain-lines")))
+    return loaded(extension(PLAIN_LINES))
 
 
 @given(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.cluster.build import debian_packages
+from tests.unit.relay.extensions import extension
 from tests.unit.relay.outbox.attempts import call_id, report_of
 from tests.unit.relay.outbox.record_writings import (
     CLOSED,
@@ -23,7 +23,7 @@ from tests.unit.relay.outbox.record_writings import (
     numbers,
 )
 
-from hatch_build import RECORD_WRITING, compile_extension
+from hatch_build import RECORD_WRITING
 from relay.dialect.usage.billed_usage import BilledUsage
 from relay.outbox import record_writing_pure
 from relay.outbox.record_format import CLOSED as KIND_CLOSED
@@ -39,10 +39,9 @@ ENDED_WELL = (0.0015, 200, True, REPORT, "up-1")
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> RecordWriting:
+def compiled() -> RecordWriting:
     """The module in C, built from these sources."""
-    debian_packages.ensure_compiler(print)
-    return loaded(compile_extension(RECORD_WRITING, tmp_path_factory.mktemp("record-writing")))
+    return loaded(extension(RECORD_WRITING))
 
 
 @pytest.fixture(scope="session", params=["compiled", "pure"])
