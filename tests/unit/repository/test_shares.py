@@ -25,13 +25,13 @@ def test_each_file_of_the_unit_tests_is_in_one_share(count: int) -> None:
     assert max(sizes) - min(sizes) <= 2 * largest
 
 
-def test_files_of_a_share_are_neighbours_whatever_their_sizes(tmp_path: Path) -> None:
-    files = [tmp_path / f"test_{name}.py" for name in "abcde"]
-    for file, size in zip(files, (10, 0, 0, 5, 5), strict=True):
+def test_what_lies_together_is_divided_by_bytes(tmp_path: Path) -> None:
+    files = [tmp_path / f"test_{name}.py" for name in "abcdef"]
+    for file, size in zip(files, (10, 0, 0, 5, 5, 20), strict=True):
         file.write_text("#" * size)
     first, second = (shares.share(reversed(files), index=n, count=2) for n in (0, 1))
-    assert sorted(first) == files[:1]
-    assert sorted(second) == files[1:]
+    assert sorted(first) == [files[0], files[5]]
+    assert sorted(second) == files[1:5]
 
 
 def run(directory: Path, *options: str) -> str:
@@ -48,7 +48,7 @@ def run(directory: Path, *options: str) -> str:
 
 def test_every_test_runs_once_in_the_process_that_has_its_file(tmp_path: Path) -> None:
     """What the first process has to import would fail in the second, and the other way round."""
-    for name, worker in (("a", 0), ("b", 0), ("c", 1), ("d", 1)):
+    for name, worker in (("a", 0), ("b", 1), ("c", 0), ("d", 1)):
         (tmp_path / f"test_{name}.py").write_text(
             f"import os\nassert os.environ['PYTEST_XDIST_WORKER'] == 'gw{worker}'\n"
             f"def test_{name}(): open({str(tmp_path)!r} + '/ran', 'a').write('{name}')\n"
