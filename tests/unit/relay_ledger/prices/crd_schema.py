@@ -1,5 +1,6 @@
 """What the schema of a custom resource definition says of an object; its CEL rules are the API server's alone (tests/contract)."""
 
+import functools
 import re
 from pathlib import Path
 from typing import Any, Final
@@ -10,9 +11,10 @@ CRDS: Final = Path(__file__).resolve().parents[4] / "crds"
 _TYPES: Final = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool}
 
 
+@functools.cache
 def schema_of(plural: str) -> dict[str, Any]:
-    """Returns the schema of spec."""
-    crd = yaml.safe_load((CRDS / f"{plural}.yaml").read_text())
+    """Returns the schema of spec; read once, as nobody changes it."""
+    crd = yaml.load((CRDS / f"{plural}.yaml").read_text(), Loader=yaml.CSafeLoader)
     schema: dict[str, Any] = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     return schema["properties"]["spec"]  # type: ignore[no-any-return]
 
