@@ -1,5 +1,6 @@
 """The tests of a run are divided among its processes, each in one of them, and properties are found where they are."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,8 +38,9 @@ def test_what_lies_together_is_divided_by_bytes(tmp_path: Path) -> None:
 def run(directory: Path, *options: str) -> str:
     command = [sys.executable, "-m", "pytest", "-c", "/dev/null", "--rootdir", str(directory)]
     done = subprocess.run(
-        [*command, "-p", "no:cacheprovider", *options, str(directory)],
+        [*command, "-p", "no:cacheprovider", "-p", "xdist.plugin", *options, str(directory)],
         cwd=ROOT,
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         check=False,

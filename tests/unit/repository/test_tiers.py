@@ -19,6 +19,12 @@ ROOT = Path(__file__).resolve().parents[3]
 RELAY = Need.COMPILED_RELAY
 
 
+@pytest.fixture(autouse=True)
+def _quick_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps the runs of real pytest from importing plugins that their tests do without."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
 def test_the_tiers_follow_one_another_but_for_those_that_nothing_waits_for() -> None:
     runs = full_runs(ALL_TESTS)
     assert [run.title for run in runs if not run.beside] == [
