@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Self
 
 import pytest
 from sqlalchemy import Engine
@@ -35,6 +36,9 @@ entries:
   perPiece: {webSearch: '0.015'}
 """
 _numbers = itertools.count()
+_UPGRADED: Final = "upgraded"
+_PRICED: Final = "priced"
+"""Databases that are copied for the tests: with tables, and with prices too."""
 
 
 @pytest.fixture(scope="session")
@@ -42,9 +46,8 @@ def postgresql() -> Iterator[PostgresqlServer]:
     server = PostgresqlServer()
     try:
         server.start()
-        engine = open_database(server.create("upgraded"))
-        upgrade(engine)
-        engine.dispose()
+        upgrade_in(server.create(_UPGRADED))
+        price_in(server.create(_PRICED, template=_UPGRADED))
         yield server
     finally:
         server.remove()
@@ -52,27 +55,30 @@ def postgresql() -> Iterator[PostgresqlServer]:
 
 @pytest.fixture(scope="session")
 def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a database with tables, which tests copy: migrations take 50 ms each time."""
-    file = tmp_path_factory.mktemp("sqlite") / "upgraded.db"
-    engine = open_database(f"sqlite:///{file}")
-    upgrade(engine)
-    engine.dispose()
+    """The file of a database with tables, which tests copy: migrations take 50 ms each time. Beside it is one with prices."""
+    directory = tmp_path_factory.mktemp("sqlite")
+    upgraded, priced = (directory / name for name in (_UPGRADED, _PRICED))
+    upgrade_in(f"sqlite:///{upgraded}")
+    shutil.copyfile(upgraded, priced)
+    price_in(f"sqlite:///{priced}")
     # the last connection that is closed leaves nothing beside the file
-    assert [path.name for path in file.parent.iterdir()] == [file.name]
-    return file
+    assert {path.name for path in directory.iterdir()} == {_UPGRADED, _PRICED}
+    return upgraded
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of a fresh database with tables, which goes with the test."""
+    """The address of a fresh database with tables, which goes with the test. For `books` it has their prices."""
+    template = _PRICED if "books" in request.fixturenames else _UPGRADED
     if request.param == "sqlite":
+        upgraded: Path = request.getfixturevalue("sqlite")
         file = tmp_path / "ledger.db"
-        shutil.copyfile(request.getfixturevalue("sqlite"), file)
+        shutil.copyfile(upgraded.with_name(template), file)
         yield f"sqlite:///{file}"
         return
     server: PostgresqlServer = request.getfixturevalue("postgresql")
     name = f"ledger_{next(_numbers)}"
-    yield server.create(name, template="upgraded")
+    yield server.create(name, template=template)
     server.drop(name)
 
 
@@ -84,6 +90,12 @@ class Books:
     ledger: Ledger
     store: PriceBookStore
 
+    @classmethod
+    def at(cls, address: str) -> Self:
+        """Opens the books of a database."""
+        engine = open_database(address)
+        return cls(engine, Ledger(engine), PriceBookStore(engine))
+
     @property
     def prices(self) -> PriceBook:
         return self.store.book()
@@ -92,17 +104,28 @@ class Books:
         self.store.assign(Assignment("charge", tenant_uid, 0, "retail"), now=1)
 
 
+def upgrade_in(address: str) -> None:
+    """Makes the tables."""
+    engine = open_database(address)
+    upgrade(engine)
+    engine.dispose()
+
+
+def price_in(address: str) -> None:
+    """Loads the prices of `books`, and whom they are for."""
+    books = Books.at(address)
+    books.store.load(COSTS, now=1)
+    books.store.load(RETAIL, now=1)
+    books.store.assign(Assignment("cost", "openai", 0, "openai"), now=1)
+    books.bill("uid-a")
+    books.engine.dispose()
+
+
 @pytest.fixture
 def books(address: str) -> Iterator[Books]:
-    engine = open_database(address)
-    store = PriceBookStore(engine)
-    store.load(COSTS, now=1)
-    store.load(RETAIL, now=1)
-    store.assign(Assignment("cost", "openai", 0, "openai"), now=1)
-    opened = Books(engine, Ledger(engine), store)
-    opened.bill("uid-a")
+    opened = Books.at(address)
     yield opened
-    engine.dispose()
+    opened.engine.dispose()
 
 
 @pytest.fixture

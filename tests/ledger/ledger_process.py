@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -22,6 +23,8 @@ from relay_contract.billing.tool_call import ToolCall, tool_call_line
 
 START_SECONDS: Final = 60.0
 KEY: Final = "the-key-of-the-tests-of-the-ledger"
+NO_AUTHORITIES: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Of clients that speak plain HTTP alone: to read the machine's authorities takes longer than a test's requests."""
 COMMAND: Final = (sys.executable, "-m", "relay_ledger")
 
 
@@ -81,7 +84,10 @@ class LedgerProcess:
         self._ports: dict[str, int] = {}
         # no connection outlives a request: each is to meet the process as it is
         self._client = httpx.Client(
-            timeout=60, limits=httpx.Limits(max_keepalive_connections=0), trust_env=False
+            timeout=60,
+            limits=httpx.Limits(max_keepalive_connections=0),
+            trust_env=False,
+            verify=NO_AUTHORITIES,
         )
 
     def start(self) -> None:

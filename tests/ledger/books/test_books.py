@@ -348,9 +348,7 @@ def serving(books: Books, address: str, tmp_path: Path) -> Iterator[LedgerProces
 def ask(
     serving: LedgerProcess, method: str, path: str, *, token: str, content: bytes = b""
 ) -> httpx.Response:
-    url = f"http://127.0.0.1:{serving._ports['ingest_port']}{path}"
-    headers = {"Authorization": f"Bearer {token}"}
-    return httpx.request(method, url, content=content, headers=headers, timeout=60, trust_env=False)
+    return serving.ask(method, path, token=token, body=content)
 
 
 def test_the_operator_alone_gives_books_and_what_is_booked_next_has_the_prices(

@@ -95,10 +95,8 @@ def test_only_what_was_asked_for_is_told_from_the_quarter_of_an_hour_of_its_mome
 
 
 def ask(serving: LedgerProcess, content: Any, *, token: str) -> httpx.Response:
-    url = f"http://127.0.0.1:{serving._ports['ingest_port']}{ROUTE_COSTS_PATH}"
-    headers = {"Authorization": f"Bearer {token}"}
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
-    return httpx.post(url, content=body, headers=headers, timeout=60, trust_env=False)
+    return serving.ask("POST", ROUTE_COSTS_PATH, token=token, body=body)
 
 
 def test_the_operator_alone_is_told_and_bad_questions_are_refused(
