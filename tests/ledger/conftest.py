@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine
 from tests.ledger.ledger_process import LedgerProcess
 from tests.ledger.postgresql_server import PostgresqlServer
+from tests.ledger.serving.forked_ledger import ForkedLedger, end_forks
 from tests.ledger.shell import Shell
 
 from relay_ledger.booking.price_book import Assignment, PriceBook
@@ -64,6 +65,12 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # the last connection that is closed leaves nothing beside the file
     assert {path.name for path in directory.iterdir()} == {_UPGRADED, _PRICED}
     return upgraded
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forks() -> Iterator[None]:
+    yield
+    end_forks()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -138,7 +145,7 @@ def shell(
 @pytest.fixture
 def serving(books: Books, address: str, tmp_path: Path) -> Iterator[LedgerProcess]:
     """A ledger that serves the database of `books`."""
-    process = LedgerProcess(address, tmp_path, body_seconds=1.0)
+    process = ForkedLedger(address, tmp_path, body_seconds=1.0)
     try:
         process.start()
         yield process

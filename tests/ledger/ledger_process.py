@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final, Protocol
 
 import httpx
 from tests.growing_files import whole_text
@@ -72,6 +72,17 @@ def tool_lines(calls: Sequence[ToolCall]) -> bytes:
     return b"".join(tool_call_line(call) + b"\n" for call in calls)
 
 
+class Begun(Protocol):
+    """What is asked of a process that was begun; as subprocess.Popen has it."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def send_signal(self, sig: int, /) -> None: ...
+    def kill(self) -> None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
 class LedgerProcess:
     """One process; started again it serves the same database on other ports."""
 
@@ -80,7 +91,7 @@ class LedgerProcess:
         self._log = directory / ".log"
         give_keys(directory, KEY)
         self._environment = environment(address, directory, **settings)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Begun | None = None
         self._ports: dict[str, int] = {}
         # no connection outlives a request: each is to meet the process as it is
         self._client = httpx.Client(
@@ -93,14 +104,17 @@ class LedgerProcess:
     def start(self) -> None:
         self._log.write_bytes(b"")
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*COMMAND, "serve"],
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+            self._process = self._begin(log)
         self._ports = self.logged("listening")
+
+    def _begin(self, log: IO[bytes]) -> Begun:
+        return subprocess.Popen(
+            [*COMMAND, "serve"],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
 
     @property
     def ingest_port(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 from tests.ledger.conftest import COSTS, RETAIL, Books
 from tests.ledger.ledger_process import KEY, LedgerProcess, give_keys, lines, token_of
+from tests.ledger.serving.forked_ledger import ForkedLedger
 from tests.unit.relay_contract.billing.records import closed, opened
 
 from relay_contract.billing.attempt_event import AttemptRecord
@@ -193,7 +194,7 @@ def test_keys_change_without_a_restart_and_a_broken_file_changes_nothing(
 def test_what_is_left_open_is_closed_by_the_ledger(
     books: Books, address: str, tmp_path: Path
 ) -> None:
-    process = LedgerProcess(address, tmp_path, open_seconds=60)
+    process = ForkedLedger(address, tmp_path, open_seconds=60)
     try:
         process.start()
         old = opened(attempt_id="old", dispatched_at=now() - 61 * 10**6, reserved_pico=5)

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from tests.ledger.conftest import Books
 from tests.ledger.ledger_process import LedgerProcess, lines, token_of
+from tests.ledger.serving.forked_ledger import ForkedLedger
 from tests.unit.relay_contract.billing.records import closed
 
 from relay_contract.billing.delivery import ATTEMPTS_PATH
@@ -24,7 +25,7 @@ MOST = 100
 @pytest.fixture
 def bounded(books: Books, address: str, tmp_path: Path) -> Iterator[LedgerProcess]:
     """Serves with few places."""
-    process = LedgerProcess(
+    process = ForkedLedger(
         address, tmp_path, max_connections=MOST, connections_per_address=PER_ADDRESS
     )
     try:

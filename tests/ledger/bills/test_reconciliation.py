@@ -19,7 +19,7 @@ from tests.ledger.bills.usage_report_api import (
     openai_usage,
 )
 from tests.ledger.conftest import Books
-from tests.ledger.ledger_process import LedgerProcess
+from tests.ledger.serving.forked_ledger import ForkedLedger
 from tests.ledger.shell import Shell
 from tests.unit.relay_contract.billing.records import closed, opened
 
@@ -761,7 +761,7 @@ def test_the_ledger_lets_go_of_what_is_superseded(
 ) -> None:
     for made_at in (1, 2):
         keep(books, "openai", (0, 1), made_at=made_at)
-    process = LedgerProcess(address, tmp_path)
+    process = ForkedLedger(address, tmp_path)
     try:
         process.start()
         assert process.logged("dropped")["superseded_reconciliations"] == 1

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event, func, select
 from tests.ledger.conftest import RETAIL, Books
 from tests.ledger.ledger_process import KEY, LedgerProcess, token_of
+from tests.ledger.serving.forked_ledger import ForkedLedger
 from tests.unit.relay_contract.billing.records import NOON, closed, tool_call
 
 from relay_contract.billing.ledger_token import read_keys
@@ -337,7 +338,7 @@ def test_months_are_those_of_the_tenants_zone_and_models_without_a_price_are_nam
 
 @pytest.fixture
 def serving(books: Books, address: str, tmp_path: Path) -> Iterator[LedgerProcess]:
-    process = LedgerProcess(address, tmp_path)
+    process = ForkedLedger(address, tmp_path)
     try:
         process.start()
         yield process
@@ -427,7 +428,7 @@ def test_prices_that_another_process_put_into_force_count_for_the_next_booking(
     directory = tmp_path / "other"
     directory.mkdir()
     # long between two looks, so that it is not a look that helps
-    other = LedgerProcess(address, directory, upkeep_seconds=600)
+    other = ForkedLedger(address, directory, upkeep_seconds=600)
     try:
         other.start()
         operators = read_keys(KEY).operator_token()

@@ -1,0 +1,1 @@
+"""Ledgers that tests speak to."""
