@@ -109,14 +109,16 @@ def test_a_model_that_has_not_answered_is_in_no_report(
     serving: LedgerProcess, books: Books
 ) -> None:
     """While an attempt is under way it is held as one of the model that was asked."""
-    midnight = micros(local_midnight(0)) - DAY
-    begun = opened(dispatched_at=midnight, reserved_tokens=TokenBuckets(input=1000))
-    ended = closed(dispatched_at=midnight, answered_model="gpt-0")
+    midnight = micros(local_midnight(0))
+    # of now: the ledger that serves closes at its next round what has been open for long, and a report has that
+    at = time.time_ns() // 1000
+    begun = opened(dispatched_at=at, reserved_tokens=TokenBuckets(input=1000))
+    ended = closed(dispatched_at=at, answered_model="gpt-0")
     usage = UsageReading(books.engine)
-    end = midnight + DAY
+    end = midnight + 2 * DAY
     day = f"{local_midnight(3):%Y-%m-%d}"
     for record, held, models in ((begun, ["gpt-4.1"], []), (ended, ["gpt-0"], ["gpt-0"])):
-        books.ledger.book("uid-a", [record], books.prices, now=midnight)
+        books.ledger.book("uid-a", [record], books.prices, now=at)
         sums = usage.sums(start=midnight, end=end, by=["model"])
         assert [names for names, _ in sums] == [(one,) for one in held]
         days = usage.days(start=midnight, end=end, by=["model"])
