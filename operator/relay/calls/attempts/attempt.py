@@ -4,12 +4,13 @@ import time
 from abc import ABC, abstractmethod
 from typing import Any, Final
 
-from relay.accounting.token_rates import LEAST_OUTPUT_TOKENS, LearntCall, documented_tokens
+from relay.accounting.token_rates import documented_tokens
 from relay.accounting.usage_event import Outcome, UsageEvent
 from relay.admission.token_buckets import Hold
 from relay.calls.attempts.answer import Answer
 from relay.calls.attempts.attempt_outcome import TROUBLE_OUTCOMES, Trouble
 from relay.calls.attempts.call import Call
+from relay.calls.attempts.estimated_usage import estimated_tokens, teach
 from relay.calls.attempts.provider_access import ProviderAccess
 from relay.calls.attempts.usage_evidence import (
     expected_tokens,
@@ -20,7 +21,7 @@ from relay.dialect.answers.error_report import UNPROCESSED
 from relay.dialect.answers.retry_after import retry_after_seconds
 from relay.dialect.endpoints import RESPONSES
 from relay.dialect.refusals import Refusal, stream_error
-from relay.dialect.reported_usage import HIDDEN_INPUT_TOKENS, Tokens, reported_tokens
+from relay.dialect.reported_usage import Tokens, reported_tokens
 from relay.dialect.usage.billed_usage import BilledUsage
 from relay.http.connection_pool import Pool
 from relay.http.headers import Field, identifier
@@ -35,8 +36,6 @@ _UNENDED: Final = ("truncated", "timeout")
 """Faults of an answer that only lacks its end."""
 _LEFT_ALONE: Final = ("ok", "cancelled")
 """Outcomes of an attempt that its provider has not failed."""
-_OUTPUT_BOUNDS: Final = frozenset({b"max_tokens", b"max_completion_tokens", b"max_output_tokens"})
-"""Fields of a call that limit the length of its answer, unless a Provider has them dropped."""
 
 
 class Consumer(ABC):
@@ -600,9 +599,11 @@ class Attempt(ResponseReceiver, Recorded):
     def _settle(self, now: float) -> None:
         self.ended_at = now
         tokens = self._used_tokens()
-        if tokens is not None and self.answer is not None:
-            self._teach(self.answer, tokens)
-        event = self._event(now, self._counted_outcome(), tokens)
+        outcome = self._counted_outcome()
+        answer = self.answer
+        if tokens is not None and answer is not None and outcome == "ok" and not self._estimates:
+            teach(self.call, self.subject.rates, answer, self.received_bytes, tokens)
+        event = self._event(now, outcome, tokens)
         if self.hold is not None:
             self.hold.settle(event.charged_tokens, now=now)
         self._record_end(now)
@@ -658,7 +659,9 @@ class Attempt(ResponseReceiver, Recorded):
         # a provider that answered nothing usable and reports nothing has charged nothing
         if tokens is None and self.status < 300 and self.sent_at > 0 and not self.is_unusable:
             self._estimates = True
-            tokens = self._estimated()
+            tokens = estimated_tokens(
+                self.call, self.target, self.subject.rates, answer, self.received_bytes
+            )
         self._counted = True
         self._used = tokens
         return tokens
@@ -791,34 +794,3 @@ class Attempt(ResponseReceiver, Recorded):
         )
         self._unreadable = tokens is None and isinstance(usage, dict)
         return tokens
-
-    def _estimated(self) -> Tokens:
-        answer, call, rates = self.answer, self.call, self.subject.rates
-        output = 0
-        if answer is not None:
-            pieces, text_bytes = answer.passed(self.received_bytes)
-            output = rates.output_tokens(call.key_name, pieces=pieces, text_bytes=text_bytes)
-        is_bound_known = _OUTPUT_BOUNDS.isdisjoint(self.target.dropped_parameters)
-        output = call.estimate.bounded_output(output, is_bound_known=is_bound_known)
-        given = rates.input_tokens(call.key_name, call.estimate)
-        # as a reported number
-        return Tokens(min(given, HIDDEN_INPUT_TOKENS + len(call.body.raw)), output)
-
-    def _teach(self, answer: Answer, tokens: Tokens) -> None:
-        """Lets what the provider has counted teach what later attempts are estimated by."""
-        is_whole = self._counted_outcome() == "ok" and not self._estimates
-        if not is_whole or not self.subject.rates.count_call():
-            return
-        call = self.call
-        pieces = text_bytes = 0
-        if tokens.output >= LEAST_OUTPUT_TOKENS:
-            pieces, text_bytes = answer.passed(self.received_bytes)
-        self.subject.rates.learn(
-            LearntCall(
-                call.key_name,
-                tokens,
-                call_bytes=0 if call.estimate.attachments else call.estimate.text_bytes,
-                pieces=pieces,
-                text_bytes=text_bytes,
-            )
-        )
