@@ -1,5 +1,6 @@
 """What a fresh clone takes over from the last: its tools, and what mypy knows of sources."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from tests.kept import KEPT, Place
 SOURCE = "def length(text: str) -> int:\n    return len(text)\n"
 FAULT = "def length(text: int) -> int:\n    return len(text)\n"
 LATER_SECONDS = 10
+_clones = itertools.count(1)
 
 
 @pytest.fixture
@@ -21,13 +23,13 @@ def cache(tmp_path: Path) -> Path:
 
 
 def a_clone(home: Path, cache: Path, *, lock: str = "one==1", source: str = SOURCE) -> Place:
-    """Makes a clone whose sources were written a while after now."""
+    """Makes a clone whose sources were written a while after now, and after those of the clones before it."""
     for name in kept.SOURCES:
         (home / name).mkdir(parents=True)
     (home / "requirements-dev.lock").write_text(lock)
     written = home / "operator" / "lengths.py"
     written.write_text(source)
-    later = time.time() + LATER_SECONDS
+    later = time.time() + LATER_SECONDS * next(_clones)
     os.utime(written, (later, later))
     return Place(home, cache)
 
@@ -142,9 +144,6 @@ def checked(place: Place) -> list[str]:
 def test_mypy_finds_a_fault_although_another_clone_had_none(tmp_path: Path, cache: Path) -> None:
     assert checked(a_clone(tmp_path / "first", cache)) == []
     second = a_clone(tmp_path / "second", cache, source=FAULT)
-    found = second.clone / "operator" / "lengths.py"
-    later = time.time() + 2 * LATER_SECONDS
-    os.utime(found, (later, later))
     [fault] = checked(second)
     assert "incompatible type" in fault
     # it stays known to those that take it from there, and ends with what it was
