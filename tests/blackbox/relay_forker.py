@@ -21,10 +21,17 @@ def is_to_be_a_relay() -> bool:
             ended, status = os.waitpid(asked["poll"], os.WNOHANG)
             answer = os.waitstatus_to_exitcode(status) if ended else None
         else:
+            reader, writer = os.pipe()
             answer = os.fork()
             if not answer:
+                os.close(reader)
                 _become_a_relay(asked["log"], asked["environment"])
+                os.close(writer)
                 return True
+            os.close(writer)
+            # until it has its group: who is told of it may kill that at once
+            os.read(reader, 1)
+            os.close(reader)
         told = {"question": asked["question"], "answer": answer}
         os.write(1, f"{json.dumps(told)}\n".encode())
     return False
