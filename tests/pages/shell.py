@@ -17,6 +17,7 @@ from tests.pages.blocks import Block
 
 LOOK_SECONDS: Final = 0.1
 END_SECONDS: Final = 5.0
+ITS_OWN_END_SECONDS: Final = 10.0
 _BACKGROUND: Final = re.compile(r"(?<!&)&[ ]*$", re.MULTILINE)
 _SCRIPTS: Final = {
     "python": "python3 - <<'END-OF-BLOCK'\n{}END-OF-BLOCK",
@@ -82,17 +83,20 @@ class Shell:
     ) -> int:
         """Returns the exit code once the shell has ended and, if asked for, the text is there; -1 if that takes too long.
 
-        A shell that has printed the text is interrupted, as a reader does who has seen enough; but not one that leaves a program
-        in the background, which would be interrupted with it.
+        A shell that has printed the text is interrupted, as a reader does who has seen enough. One that leaves a program in the
+        background, which would be interrupted with it, has some seconds to end by itself.
         """
-        until, ends_itself = block.detail, _BACKGROUND.search(block.text) is not None
+        until, leaves_program = block.detail, _BACKGROUND.search(block.text) is not None
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             code = process.poll()
             seen = until in printed.read_text(errors="replace")
             if code or (code == 0 and seen):
                 return code
-            if until and seen and not ends_itself:
+            if until and seen:
+                if leaves_program:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        return process.wait(ITS_OWN_END_SECONDS)
                 return self._interrupt(process)
             time.sleep(LOOK_SECONDS)
         return -1

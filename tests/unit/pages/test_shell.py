@@ -48,6 +48,14 @@ def test_a_command_without_an_end_is_left_when_it_has_shown_what_is_waited_for(
     assert printed == "begun\nPromoted\n"
 
 
+def test_a_command_without_an_end_is_left_although_another_runs_in_the_background(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.pages.shell.ITS_OWN_END_SECONDS", 0.5)
+    text = "sleep 600 &\necho Promoted\nsleep 600\n"
+    assert shell.run(block(text, until="Promoted"), seconds=30) == "Promoted\n"
+
+
 def test_a_text_that_never_comes_fails_with_what_was_printed(shell: Shell) -> None:
     with pytest.raises(BlockFailed, match=r"was not done after 0\.5 s(?s:.)*only this"):
         shell.run(block("echo only this\nsleep 600\n", until="Promoted"), seconds=0.5)
