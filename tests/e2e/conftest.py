@@ -13,12 +13,11 @@ from tests.e2e import records, used_rights
 from tests.ecosystem.watching import WatchedStates
 
 AFTERWARDS = Path(__file__).resolve().parent / "afterwards"
-LONGEST = ("test_canary_stories.py", "test_written_pages.py", "test_continuity.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the longest files first, so that none of them is what is waited for, and what looks at what the others have done last."""
-    items.sort(key=lambda item: (AFTERWARDS in item.path.parents, item.path.name not in LONGEST))
+    """Puts the tests that look at what the others have done behind them."""
+    items.sort(key=lambda item: AFTERWARDS in item.path.parents)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

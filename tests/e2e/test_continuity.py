@@ -72,12 +72,12 @@ def loaded(staged: Cluster) -> Iterator[Cluster]:
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Calls answered with an error and calls not answered, and one of each as it was."""
+    """Calls answered with an error and calls not answered, and the latest of each as it was."""
 
     failed: int
     dropped: int
     last_failed: str = field(compare=False)
-    first_drop: str = field(compare=False)
+    last_drop: str = field(compare=False)
 
 
 def losses(cluster: Cluster) -> Losses:

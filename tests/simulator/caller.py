@@ -28,7 +28,7 @@ TOLD_BYTES = 300
 class Totals:
     """Counts. answered: complete 2xx; failed: answered with an error; dropped: no answer or a broken one.
 
-    last_failed and first_drop have one of each as it was.
+    last_failed and last_drop have the latest of each as it was.
     """
 
     sent: int = 0
@@ -36,7 +36,7 @@ class Totals:
     failed: int = 0
     dropped: int = 0
     statuses: dict[int, int] = field(default_factory=dict)
-    first_drop: str = ""
+    last_drop: str = ""
     last_failed: str = ""
 
 
@@ -90,7 +90,7 @@ class Caller:
             self._count(answer.status, content, complete=not stream or b"data: [DONE]" in content)
         except (aiohttp.ClientError, TimeoutError) as error:
             self.totals.dropped += 1
-            self.totals.first_drop = self.totals.first_drop or repr(error)
+            self.totals.last_drop = repr(error)
 
     def _count(self, status: int, content: bytes, *, complete: bool) -> None:
         self.totals.statuses[status] = self.totals.statuses.get(status, 0) + 1
@@ -101,7 +101,7 @@ class Caller:
             self.totals.answered += 1
         else:
             self.totals.dropped += 1
-            self.totals.first_drop = self.totals.first_drop or "a stream ended before [DONE]"
+            self.totals.last_drop = "a stream ended before [DONE]"
 
 
 def client_session() -> aiohttp.ClientSession:
