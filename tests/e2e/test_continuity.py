@@ -19,8 +19,6 @@ from tests.e2e.test_tenancy import apply
 RELAYS = "relay-finance"
 BESIDE = ("other-0", "other-1", "other-2")
 TENANTS = ("finance", *BESIDE)
-PATIENT = '{"spec": {"queue": {"maxDepth": 5000, "maxWait": "15s"}}}'
-"""For the loaded tenant: where a machine with much else to do gives a new pod no processor for seconds, its calls wait."""
 SMALL = {"requests": {"cpu": "10m", "memory": "48Mi"}}
 ROLLED_AT_ONCE = 2
 CLIMBING = {"Stable", "Preflight", "Progressing", "Promoted"}
@@ -53,7 +51,6 @@ def loaded(staged: Cluster) -> Iterator[Cluster]:
     first = stage.EXAMPLES / "01-first-tenant"
     for name in ("providers.yaml", "tenant.yaml"):
         staged.kubectl("apply", "-f", str(first / name))
-    staged.kubectl("patch", "tenant", "finance", "--type=merge", "-p", PATIENT)
     staged.kubectl("wait", "tenant/finance", "--for=condition=Ready", "--timeout=60s")
     staged.kubectl("apply", "-f", str(first / "route.yaml"))
     staged.kubectl(

@@ -27,8 +27,6 @@ SPEC: dict[str, Any] = {
     "relay": {"replicas": REPLICAS},
     "apiKeys": [{"name": "web"}, {"name": "batch"}, {"name": "partner", "source": "Digest"}],
     "keyRotation": {"overlap": "1m"},
-    # a busy machine may give a pod no processor for seconds
-    "queue": {"maxDepth": 5000, "maxWait": "15s"},
     "network": {"allowFrom": [{"namespace": "keyholders"}]},
 }
 PARTNERS = "key-that-the-platform-made"
