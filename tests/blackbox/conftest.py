@@ -132,7 +132,7 @@ def _shared(
             _give_keys(relay)
             relay.write_document(Platform(signer, _urls(upstreams)).document())
             relay.wait_ready()
-        except BaseException:
+        except BaseException:  # an interrupted session must leave no relay either
             relay.process.kill()
             raise
         return relay

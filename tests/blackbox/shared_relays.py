@@ -11,7 +11,7 @@ from tests.blackbox.relays import Relay
 
 TESTS_PER_RELAY: Final = 50
 LOOK_SECONDS: Final = 0.2
-"""How often a shared relay looks at its mounted document."""
+"""Time between two looks of a shared relay at its mounted document."""
 
 
 class SharedRelay:

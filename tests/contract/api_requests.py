@@ -5,7 +5,7 @@ import functools
 import json
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,17 +14,18 @@ from urllib.parse import urlencode
 import urllib3
 import yaml
 from bench.tenants.api_client import client_context
+from tests.cluster.session import served_kinds
 from tests.cluster.session.clients import Client
+from tests.cluster.session.served_kinds import ServedKind
 
 Manifest = dict[str, Any]
 
 DRY: Final = {"dryRun": "All"}
 _STRICT: Final = {"fieldValidation": "Strict"}
-"""What kubectl asks for unless told otherwise."""
+"""Has the API server refuse unknown fields, as kubectl does unless told otherwise."""
 _APPLY_PATCH: Final = "application/apply-patch+yaml"
 _JSON_PATCH: Final = "application/json-patch+json"
 _MERGE_PATCH: Final = "application/merge-patch+json"
-_DISCOVERY: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _AT_ONCE: Final = 4
 _SECONDS: Final = 60.0
 _SERVED_SECONDS: Final = 20.0
@@ -33,25 +34,8 @@ _LOOK_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Resource:
-    """A kind as the API server serves it."""
-
-    version: str
-    kind: str
-    singular: str
-    plural: str
-    namespaced: bool
-
-    def path(self, space: str, *below: str) -> str:
-        """Returns the path of its objects in a namespace, or of one of them."""
-        root = "/apis" if "/" in self.version else "/api"
-        where = ("namespaces", space or "default") if self.namespaced else ()
-        return "/".join((root, self.version, *where, self.plural, *below))
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
-    """What the API server answered."""
+    """Holds an answer of the API server."""
 
     status: int
     body: Manifest
@@ -75,7 +59,7 @@ class ApiRequests:
         self._pool = urllib3.PoolManager(
             maxsize=_AT_ONCE, ssl_context=_context(cluster, user), retries=False, timeout=_SECONDS
         )
-        self._known: list[Resource] = []
+        self._known: list[ServedKind] = []
 
     def ask(
         self,
@@ -101,14 +85,14 @@ class ApiRequests:
         self, manifest: Manifest, acts_as: Iterable[tuple[str, str]] = (), *, dry: bool = False
     ) -> Answer:
         """Creates an object as `kubectl create` does, or lets the API server say what would become of that."""
-        path = self._of(manifest).path(manifest["metadata"].get("namespace", ""))
+        path = self._of(manifest).path(manifest["metadata"].get("namespace", "default"))
         query = _STRICT | {"fieldManager": "kubectl-create"} | (DRY if dry else {})
         return self.ask("POST", path, manifest, query=query, acts_as=acts_as)
 
     def apply(self, manifest: Manifest, acts_as: Iterable[tuple[str, str]] = ()) -> Answer:
         """Applies an object as the operator does, by server-side apply."""
         metadata = manifest["metadata"]
-        path = self._of(manifest).path(metadata.get("namespace", ""), metadata["name"])
+        path = self._of(manifest).path(metadata.get("namespace", "default"), metadata["name"])
         query = _STRICT | {"fieldManager": "relay-operator", "force": "true"}
         return self.ask("PATCH", path, manifest, query=query, content=_APPLY_PATCH, acts_as=acts_as)
 
@@ -123,46 +107,34 @@ class ApiRequests:
     ) -> Answer:
         """Changes an object, or what stands below it, by the operations of a JSON patch or by a merge patch."""
         content = _JSON_PATCH if isinstance(change, list) else _MERGE_PATCH
-        path = self._named(kind).path(space, name, *below)
+        path = self._named(kind).path(space or "default", name, *below)
         query = {"fieldManager": "kubectl-patch"}
         return self.ask("PATCH", path, change, query=query, content=content, acts_as=acts_as)
 
     def get(self, kind: str, name: str, space: str = "") -> Answer:
         """Reads an object."""
-        return self.ask("GET", self._named(kind).path(space, name))
+        return self.ask("GET", self._named(kind).path(space or "default", name))
 
-    def _of(self, manifest: Manifest) -> Resource:
+    def _of(self, manifest: Manifest) -> ServedKind:
         wanted = (manifest["apiVersion"], manifest["kind"])
         return self._found(wanted, lambda one: (one.version, one.kind))
 
-    def _named(self, kind: str) -> Resource:
+    def _named(self, kind: str) -> ServedKind:
         return self._found(kind, lambda one: one.singular)
 
-    def _found(self, wanted: Any, by: Any) -> Resource:
+    def _found(self, wanted: Any, by: Any) -> ServedKind:
         deadline = time.monotonic() + _SERVED_SECONDS
         while not (found := [one for one in self._known if by(one) == wanted]):
             assert time.monotonic() < deadline, f"the API server does not serve {wanted}"
             if self._known:
                 time.sleep(_LOOK_SECONDS)
-            self._known = [*self._served("/api"), *self._served("/apis")]
+            self._known = [one for path in served_kinds.ROOTS for one in self._served(path)]
         return found[0]
 
-    def _served(self, path: str) -> list[Resource]:
-        response = self._pool.request(
-            "GET", self._server + path, headers=self._headers | {"accept": _DISCOVERY}
-        )
-        return [
-            Resource(
-                version="/".join(filter(None, (group["metadata"].get("name"), version["version"]))),
-                kind=one["responseKind"]["kind"],
-                singular=one["singularResource"],
-                plural=one["resource"],
-                namespaced=one["scope"] == "Namespaced",
-            )
-            for group in json.loads(response.data)["items"]
-            for version in group["versions"]
-            for one in version.get("resources", ())
-        ]
+    def _served(self, path: str) -> Iterator[ServedKind]:
+        headers = self._headers | {"accept": served_kinds.ACCEPTED}
+        response = self._pool.request("GET", self._server + path, headers=headers)
+        return served_kinds.served(json.loads(response.data))
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""What tests and demo read over a connection of their own is what kubectl prints."""
+"""Compares the objects that tests and demo read over their own connection with those that kubectl prints."""
 
 from typing import Any
 

@@ -5,7 +5,7 @@ Whatever it does not know, kubectl is asked; so are questions that the API serve
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -14,29 +14,19 @@ from urllib.parse import quote
 
 from kubernetes.client import ApiClient, ApiException
 from kubernetes.config import ConfigException, new_client_from_config
+from tests.cluster.session import served_kinds
+from tests.cluster.session.served_kinds import ServedKind
 from urllib3.exceptions import HTTPError
 
-_DISCOVERY: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _SECONDS: Final = (5.0, 30.0)
 """For the connection and for the answer."""
 _MOST_WORDS: Final = 2
 """Kind and name."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """A kind of objects as the API server serves it. path is the one of its group and version."""
-
-    path: str
-    api_version: str
-    name: str
-    kind: str
-    namespaced: bool
-
-
 @dataclass(slots=True)
 class _Question:
-    """What `kubectl get` is asked. name is empty for all objects of the kind."""
+    """Holds the arguments of `kubectl get`. name is empty for all objects of the kind."""
 
     kind: str
     name: str = ""
@@ -50,7 +40,7 @@ class ObjectsRead:
     """One API server, as a kubeconfig describes it."""
 
     client: ApiClient
-    _kinds: dict[str, _Kind] = field(default_factory=dict)
+    _kinds: dict[str, ServedKind] = field(default_factory=dict)
 
     def answer(self, arguments: Sequence[str]) -> dict[str, Any] | None:
         """Returns what `kubectl get ARGUMENTS -o json` would print; None if kubectl has to be asked."""
@@ -63,23 +53,19 @@ class ObjectsRead:
         except (ApiException, HTTPError, ValueError):
             return None
 
-    def _kind(self, name: str) -> _Kind | None:
+    def _kind(self, name: str) -> ServedKind | None:
         if name not in self._kinds:
-            self._kinds = {
-                **_kinds_by_name(self._get("/apis", accept=_DISCOVERY)),
-                **_kinds_by_name(self._get("/api", accept=_DISCOVERY)),
-            }
+            answers = (self._get(root, accept=served_kinds.ACCEPTED) for root in served_kinds.ROOTS)
+            self._kinds = _by_name(kind for one in answers for kind in served_kinds.served(one))
         return self._kinds.get(name)
 
-    def _read(self, kind: _Kind, question: _Question) -> dict[str, Any]:
-        path = kind.path
-        if kind.namespaced and not question.everywhere:
-            path += f"/namespaces/{quote(question.namespace)}"
-        path += f"/{kind.name}"
+    def _read(self, kind: ServedKind, question: _Question) -> dict[str, Any]:
+        space = "" if question.everywhere else quote(question.namespace)
         if question.name:
-            return _shown(self._get(f"{path}/{quote(question.name)}"))
-        found = self._get(path, {"labelSelector": question.labels} if question.labels else {})
-        named = {"apiVersion": kind.api_version, "kind": kind.kind}
+            return _shown(self._get(kind.path(space, quote(question.name))))
+        labels = {"labelSelector": question.labels} if question.labels else {}
+        found = self._get(kind.path(space), labels)
+        named = {"apiVersion": kind.version, "kind": kind.kind}
         return {
             "apiVersion": "v1",
             "kind": "List",
@@ -147,31 +133,13 @@ def _question(arguments: Sequence[str]) -> _Question | None:
     return question
 
 
-def _kinds_by_name(discovered: Mapping[str, Any]) -> dict[str, _Kind]:
+def _by_name(kinds: Iterable[ServedKind]) -> dict[str, ServedKind]:
     """Returns the kinds by the names that kubectl takes. Of one name in two groups the first group has it, as with kubectl."""
-    found: dict[str, _Kind] = {}
-    for group in discovered["items"]:
-        name = group["metadata"].get("name", "")
-        # the version that is preferred comes first
-        for version in group["versions"]:
-            api_version = f"{name}/{version['version']}" if name else version["version"]
-            for one in version.get("resources", ()):
-                if "responseKind" not in one:
-                    continue
-                kind = _Kind(
-                    path=f"/apis/{api_version}" if name else f"/api/{api_version}",
-                    api_version=api_version,
-                    name=one["resource"],
-                    kind=one["responseKind"]["kind"],
-                    namespaced=one["scope"] == "Namespaced",
-                )
-                for called in (
-                    one["resource"],
-                    one.get("singularResource", ""),
-                    *one.get("shortNames", ()),
-                ):
-                    found.setdefault(called, kind)
-                    found.setdefault(f"{called}.{name}", kind)
+    found: dict[str, ServedKind] = {}
+    for kind in kinds:
+        for called in (kind.plural, kind.singular, *kind.short):
+            found.setdefault(called, kind)
+            found.setdefault(f"{called}.{kind.group}", kind)
     return found
 
 

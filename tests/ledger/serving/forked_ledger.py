@@ -25,7 +25,7 @@ def end_forks() -> None:
     for left in multiprocessing.active_children():
         left.kill()
         left.join()
-    # it has no public name, and is what the tests of Python itself call
+    # nothing public ends it, and the tests of Python itself call this
     forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 

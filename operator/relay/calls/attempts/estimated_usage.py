@@ -1,4 +1,4 @@
-"""What an attempt has used where its provider did not say, by what providers have counted before."""
+"""Estimates the tokens of an attempt whose provider did not report them, by those that providers have counted before."""
 
 from typing import Final
 
