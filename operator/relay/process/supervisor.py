@@ -65,6 +65,7 @@ class WorkerHandle:
         self.listener = listener
         self.started_at = self.heard_at = time.monotonic()
         self.channel: WorkerChannel | None = None
+        self.had_last_call = False
         self.serving = ""
         self.digest = ""
         self.generation = 0
@@ -112,7 +113,6 @@ class Supervisor:
         self.isolation = IsolationProbe(acceptance, lambda: self.unready_reason() is None)
         self.shipping = Shipping(settings, log)
         self.draining = False
-        self._drains_since = 0.0
         money = PodMoney(settings.pod_name or socket.gethostname(), settings.workers)
         self.leases = LeaseRound(
             money,
@@ -133,8 +133,7 @@ class Supervisor:
 
     def _releases_money(self) -> bool:
         """Returns whether no new calls come any more, so that the ledger may have back what is free."""
-        quiet = self._settings.drain_accept_seconds + 1.0
-        return self.draining and time.monotonic() - self._drains_since > quiet
+        return self.draining and all(one.had_last_call for one in self._workers.values())
 
     async def _ask_ledger(self, body: str) -> Message:
         """Has one worker ask the ledger; empty without an answer."""
@@ -421,7 +420,6 @@ class Supervisor:
         if self.draining:
             return
         self.draining = True
-        self._drains_since = time.monotonic()
         self.open_breakers.end()
         self.preflights.end()
         self.quota_use.end()
@@ -558,6 +556,8 @@ class Supervisor:
             case "in_force":
                 worker.digest = message["digest"]
                 worker.generation = message["generation"]
+            case "last_call":
+                worker.had_last_call = True
             case "metrics" | "keys" | "provider_probe" | "lease":
                 future = worker.questions.pop(message["id"], None)
                 if future is not None and not future.done():

@@ -63,6 +63,7 @@ class Worker:
         self._money = WorkerMoney(purse, lease_client(settings), self._channel.send)
         self._serving: set[asyncio.Task[None]] = set()
         self._drain: Drain | None = None
+        self._told_last_call = False
         self.service.preflights.watcher = self._report_preflights
         self._told_preflights: list[PreflightRow] = []
         self._digest = ""
@@ -86,9 +87,15 @@ class Worker:
         self._report_quota_use()
         self._money.tick()
         if self._drain is not None:
-            self._drain.advance(time.monotonic())
-            if self._drain.over:
-                self.ended.set()
+            self._advance(self._drain, time.monotonic())
+
+    def _advance(self, drain: Drain, now: float) -> None:
+        drain.advance(now)
+        if not self._told_last_call and not drain.takes_calls(now):
+            self._told_last_call = True
+            self._channel.send("last_call")
+        if drain.over:
+            self.ended.set()
 
     def _report_trips(self) -> None:
         breakers = self.service.open_breakers()

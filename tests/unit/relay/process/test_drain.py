@@ -7,7 +7,7 @@ import pytest
 from tests.unit.relay.documents import document, provider
 from tests.unit.relay.memory import MemoryRelay, call, reply, status
 
-from relay.process.drain import ABORT_SECONDS, QUIET_SECONDS, Drain
+from relay.process.drain import ABORT_SECONDS, IDLE_SECONDS, Drain
 from relay_contract import document as contract
 
 
@@ -22,14 +22,15 @@ class Listening:
 
 
 class Draining:
-    """A relay that was told to end at `began`, with 3 s to serve on and 30 s in all."""
+    """A relay that was told to end at `began`, with 3 s to serve on."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, seconds: float = 30.0) -> None:
         bounds = contract.Drain(max_seconds=600, max_tokens=100)
         providers = tuple(
             provider(name, drain=bounds) for name in ("legacy", "holysheep", "backup")
         )
         self.relay = MemoryRelay(document(providers=providers), directory)
+        self.relay.service.connections.drain()
         self.server = Listening()
         self.began = time.monotonic()
         self.drain = Drain(
@@ -38,7 +39,7 @@ class Draining:
             drained_answers=self.relay.service.drained_answers,
             now=self.began,
             accept_seconds=3.0,
-            drain_seconds=30.0,
+            drain_seconds=seconds,
         )
 
     def after(self, seconds: float) -> bool:
@@ -60,13 +61,44 @@ async def test_an_idle_client_is_let_go_and_a_busy_one_is_not(draining: Draining
     idle, busy = draining.relay.client(), draining.relay.client()
     upstream = draining.relay.provider()
     busy.send(call())
-    assert not draining.after(3.0 + QUIET_SECONDS)
+    assert not draining.after(IDLE_SECONDS + 0.1)
     assert (idle.transport.closed, busy.transport.closed) == (True, False)
     idle.hang_up()
     upstream.send(reply())
     assert status(busy.transport.taken()) == 200
     busy.hang_up()
-    assert draining.after(6.0)
+    assert draining.after(IDLE_SECONDS + 1.0)
+
+
+async def test_a_client_that_is_late_has_its_call_answered_and_is_told_that_it_was_the_last(
+    draining: Draining,
+) -> None:
+    """One that may use the connection still, as the pools of httpx (5 s) and aiohttp (15 s) do."""
+    late, upstream = draining.relay.client(), draining.relay.provider()
+    assert not draining.after(15.0)
+    assert draining.drain.takes_calls(draining.began + 15.0)
+    late.send(call())
+    assert not draining.drain.takes_calls(draining.began + 15.0)
+    upstream.send(reply())
+    answer = late.transport.taken()
+    assert status(answer) == 200
+    assert b"connection: close" in answer.lower()
+    late.hang_up()
+    assert draining.after(16.0)
+
+
+async def test_who_is_idle_when_the_time_is_up_is_let_go_in_order(tmp_path: Path) -> None:
+    draining = Draining(tmp_path, seconds=10.0)
+    idle = draining.relay.client()
+    assert not draining.after(10.0 - ABORT_SECONDS - 0.1)
+    assert not idle.transport.closed
+    assert draining.after(10.0 - ABORT_SECONDS)
+    assert idle.transport.closed
+
+
+async def test_new_clients_may_call_until_endpoints_have_left(draining: Draining) -> None:
+    assert draining.drain.takes_calls(draining.began + 2.9)
+    assert not draining.drain.takes_calls(draining.began + 3.1)
 
 
 async def test_what_has_not_ended_in_time_is_aborted(draining: Draining) -> None:

@@ -134,3 +134,12 @@ async def test_nothing_that_a_dead_worker_said_is_taken_for_what_the_next_one_sa
         dead, {"kind": "kept_call", "to": 1, "what": "claim", "call": "one", "said": []}
     )
     assert await workers.heard(1, "kept_call") == []
+
+
+async def test_money_is_given_back_once_no_worker_can_be_called_any_more(workers: Workers) -> None:
+    for number in (0, 1):
+        await workers.begin(number)
+    for number, expected in ((0, False), (1, True)):
+        workers.say(number, "last_call")
+        await workers.heard(number, "last_call")
+        assert workers.supervisor._releases_money() is expected
