@@ -3,7 +3,7 @@
 import base64
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.cluster.images import docker_engine
@@ -26,6 +26,7 @@ LEDGER_VALUES: Mapping[str, object] = {
     "ledger.outboxMebibytes": 16,
 }
 DRAIN_SECONDS = 20
+CALLER_RATE = "--rate=80"
 DOMAIN = "cluster.local"
 """DNS domain of the clusters that the manifests are for."""
 PROMETHEUS_URL = f"http://prometheus.monitoring.svc.{DOMAIN}:9090"
@@ -108,7 +109,7 @@ def dns_server_cidrs(cluster: Cluster) -> tuple[str, ...]:
     return tuple(f"{address}/32" for address in addresses)
 
 
-def start_caller(cluster: Cluster, *, domain: str = DOMAIN) -> None:
+def start_caller(cluster: Cluster, *, domain: str = DOMAIN, arguments: Sequence[str] = ()) -> None:
     """Starts the tenant's application, which calls the relay with the key that the operator generated."""
     secret = cluster.get("secret", "relay-api-keys", "-n", "relay-finance")
     key = base64.b64decode(secret["data"]["production"]).decode()
@@ -119,6 +120,7 @@ def start_caller(cluster: Cluster, *, domain: str = DOMAIN) -> None:
         "delete", "pod", "caller", "-n", "web", "--ignore-not-found", "--grace-period=1"
     )
     caller = (MANIFESTS / "caller.yaml").read_text().replace(DOMAIN, domain)
+    caller = caller.replace(CALLER_RATE, ", ".join((CALLER_RATE, *arguments)))
     cluster.kubectl("apply", "-f", "-", stdin=caller)
 
 

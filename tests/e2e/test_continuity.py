@@ -17,6 +17,8 @@ from tests.e2e.canaries.timeline import Move, Seen, followed
 from tests.e2e.test_tenancy import apply
 
 RELAYS = "relay-finance"
+AT_ONCE = 100
+"""Calls under way at most: where processors are short more of them would fill the tenant's queue, and the relay would refuse them as it should."""
 BESIDE = ("other-0", "other-1", "other-2")
 TENANTS = ("finance", *BESIDE)
 SMALL = {"requests": {"cpu": "10m", "memory": "48Mi"}}
@@ -47,7 +49,7 @@ def serving(cluster: Cluster, count: int) -> None:
 
 @pytest.fixture(scope="module")
 def loaded(staged: Cluster) -> Iterator[Cluster]:
-    """Puts tenant finance on its stable provider and calls it 80 times a second, half of it streams."""
+    """Puts tenant finance on its stable provider and calls it 80 times a second, half of it streams, while fewer than AT_ONCE calls are under way."""
     first = stage.EXAMPLES / "01-first-tenant"
     for name in ("providers.yaml", "tenant.yaml"):
         staged.kubectl("apply", "-f", str(first / name))
@@ -56,7 +58,7 @@ def loaded(staged: Cluster) -> Iterator[Cluster]:
     staged.kubectl(
         "wait", "relayroute/chat", "-n", RELAYS, "--for=condition=Ready", "--timeout=60s"
     )
-    stage.start_caller(staged)
+    stage.start_caller(staged, arguments=[f"--at-once={AT_ONCE}"])
     wait_until(
         "an answered call",
         lambda: story.totals(staged),
@@ -69,10 +71,11 @@ def loaded(staged: Cluster) -> Iterator[Cluster]:
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Calls answered with an error and calls not answered, and the latest of each as it was."""
+    """Calls answered with an error and calls not answered, and the latest of each as it was; left_out were not made."""
 
     failed: int
     dropped: int
+    left_out: int = field(compare=False)
     last_failed: str = field(compare=False)
     last_drop: str = field(compare=False)
 
@@ -325,6 +328,7 @@ def test_an_upgrade_and_a_rollback_that_roll_all_relays_change_nothing_about_a_c
     tell(
         request.config,
         f"  {len(TENANTS)} relays rolled by an upgrade in {seconds[0]:.1f} s and by its rollback in {seconds[1]:.1f} s; the canary "
-        f"had {' %, '.join(map(str, weights))} % and was promoted after {time.monotonic() - began:.1f} s",
+        f"had {' %, '.join(map(str, weights))} % and was promoted after {time.monotonic() - began:.1f} s; "
+        f"{after.left_out - before.left_out} calls were not made while {AT_ONCE} waited for an answer",
     )
     climbed_step_by_step(seen, made)

@@ -1,7 +1,7 @@
 """A tenant's application: calls an OpenAI-compatible endpoint at a steady rate and counts the answers.
 
-Open loop: calls start on schedule whether or not earlier ones were answered. Every second, and at the end, one JSON
-line with the totals so far goes to standard output. `python -m tests.simulator.caller --url URL --rate 80`.
+Open loop: calls start on schedule whether or not earlier ones were answered, unless --at-once bounds how many wait for an answer. Every
+second, and at the end, one JSON line with the totals so far goes to standard output. `python -m tests.simulator.caller --url URL --rate 80`.
 """
 
 import argparse
@@ -20,13 +20,15 @@ CALL_TIMEOUT_SECONDS = 20.0
 REPORT_SECONDS = 1.0
 MAX_RATE = 2000
 MAX_SECONDS = 3600
+MAX_AT_ONCE = 10_000
 TOLD_BYTES = 300
 """Of the answer that stands in the totals."""
 
 
 @dataclass(slots=True)
 class Totals:
-    """Counts. answered: complete 2xx; failed: answered with an error; dropped: no answer or a broken one.
+    """Counts. answered: complete 2xx; failed: answered with an error; dropped: no answer or a broken one; left_out: not made, since as many as
+    may be were under way.
 
     last_failed and last_drop have the latest of each as it was.
     """
@@ -35,6 +37,7 @@ class Totals:
     answered: int = 0
     failed: int = 0
     dropped: int = 0
+    left_out: int = 0
     statuses: dict[int, int] = field(default_factory=dict)
     last_drop: str = ""
     last_failed: str = ""
@@ -51,6 +54,7 @@ class Caller:
         model: str,
         key: str,
         stream_percent: int = 50,
+        at_once: int = MAX_AT_ONCE,
     ) -> None:
         self.totals = Totals()
         self._session = session
@@ -58,6 +62,7 @@ class Caller:
         self._model = model
         self._headers = {"Authorization": f"Bearer {key}"}
         self._stream_percent = stream_percent
+        self._at_once = at_once
         self._calls: set[asyncio.Task[None]] = set()
 
     def start_call(self) -> None:
@@ -68,6 +73,14 @@ class Caller:
         task = asyncio.create_task(self._call(stream=stream))
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
+
+    def follow(self, due: float) -> None:
+        """Starts the calls that are missing of so many; leaves those out for which too many are under way."""
+        while self.totals.sent + self.totals.left_out < due:
+            if len(self._calls) < self._at_once:
+                self.start_call()
+            else:
+                self.totals.left_out += 1
 
     async def close(self) -> None:
         """Waits until every call has ended."""
@@ -111,18 +124,17 @@ def client_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(timeout=timeout, connector=connector)
 
 
-async def run(*, url: str, model: str, rate: float, seconds: float, key: str) -> None:
+async def run(*, url: str, model: str, rate: float, seconds: float, at_once: int, key: str) -> None:
     """Makes rate calls a second until seconds have passed or SIGTERM arrives."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with client_session() as session:
-        caller = Caller(session, url=url, model=model, key=key)
+        caller = Caller(session, url=url, model=model, key=key, at_once=at_once)
         reporting = asyncio.create_task(_report(caller))
         started = time.monotonic()
         while not stopping.is_set() and (elapsed := time.monotonic() - started) < seconds:
-            while caller.totals.sent < elapsed * rate:
-                caller.start_call()
+            caller.follow(elapsed * rate)
             await asyncio.sleep(1 / rate)
         await caller.close()
         reporting.cancel()
@@ -151,6 +163,12 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=float(MAX_SECONDS), help=f"at most {MAX_SECONDS}"
     )
+    parser.add_argument(
+        "--at-once",
+        type=int,
+        default=MAX_AT_ONCE,
+        help="calls without an answer so far; while there are as many, those that are due are left out",
+    )
     arguments = parser.parse_args()
     asyncio.run(
         run(
@@ -158,6 +176,7 @@ def main() -> None:
             model=arguments.model,
             rate=min(arguments.rate, MAX_RATE),
             seconds=min(arguments.seconds, MAX_SECONDS),
+            at_once=min(arguments.at_once, MAX_AT_ONCE),
             key=os.environ["CALLER_API_KEY"],
         )
     )
