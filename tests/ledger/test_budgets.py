@@ -23,6 +23,7 @@ from relay_contract.billing.budget import (
     MAX_BUDGETS,
     AlertsTold,
     Budgets,
+    BudgetsTaken,
     BudgetStandings,
     BudgetTerms,
     CreditTerms,
@@ -537,6 +538,20 @@ def put(serving: LedgerProcess, *tenants: TenantBudget) -> None:
     body = Budgets(tenants=tenants).model_dump_json(by_alias=True).encode()
     response = serving.ask("PUT", BUDGETS_PATH, token=operator_token(), body=body)
     assert response.status_code == 200, response.text
+
+
+def test_a_budget_of_no_time_zone_is_refused_alone(serving: LedgerProcess) -> None:
+    strange = budget().model_copy(update={"tenant_uid": "uid-b", "zone": "Mars/Olympus"})
+    body = Budgets(tenants=(strange, budget())).model_dump_json(by_alias=True).encode()
+    response = serving.ask("PUT", BUDGETS_PATH, token=operator_token(), body=body)
+    taken = BudgetsTaken.model_validate_json(response.text)
+    assert (response.status_code, taken.changed) == (200, 1)
+    assert "'Mars/Olympus' is no time zone" in taken.refused.pop("uid-b")
+    assert taken.refused == {}
+    asked = f"{BUDGETS_PATH}?tenantUid=uid-a&tenantUid=uid-b"
+    told = serving.ask("GET", asked, token=operator_token()).text
+    standings = BudgetStandings.model_validate_json(told).standings
+    assert [one.tenant_uid for one in standings] == ["uid-a"]
 
 
 def leased_now(serving: LedgerProcess, pod: str) -> Lease:

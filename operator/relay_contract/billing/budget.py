@@ -61,6 +61,13 @@ class Budgets(Part):
     tenants: Annotated[tuple[TenantBudget, ...], Field(max_length=MAX_BUDGETS)]
 
 
+class BudgetsTaken(Part):
+    """The ledger's answer: how many it did not have so, and whose it cannot use, by UID, with the reason. What it has of those stays."""
+
+    changed: int
+    refused: dict[str, str] = Field(default_factory=dict)
+
+
 class LeaseAsk(Part):
     """What a pod has of one limit. allowance is all that it may spend in the period, as far as it knows; spent is what it has,
     held what calls under way have reserved.

@@ -16,6 +16,7 @@ from relay_contract.billing.budget import (
     UNDELIVERED_OF,
     AlertsTold,
     Budgets,
+    BudgetsTaken,
     BudgetStandings,
     LeaseRequest,
 )
@@ -31,7 +32,7 @@ from relay_ledger.ingest.json_routes import (
     token_in,
 )
 from relay_ledger.ingest.key_file import KeyFile
-from relay_ledger.periods.zones import SECOND, UnknownZone, zone
+from relay_ledger.periods.zones import SECOND, UnknownZone
 from relay_ledger.settings import Settings
 from relay_ledger.store.limits.budget_store import BudgetStore
 from relay_ledger.store.limits.dead_letters import DeadLetters
@@ -97,18 +98,16 @@ class LeasePort:
     async def _put(self, request: web.Request) -> web.Response:
         self._check_operator(request)
         budgets = await self._read(request, Budgets, MAX_BUDGETS_BYTES)
-        for one in budgets.tenants:
-            try:
-                zone(one.zone)
-            except UnknownZone as error:
-                raise RequestRefused(
-                    HTTPStatus.BAD_REQUEST, "zone", f"{one.tenant}: {error}"
-                ) from None
         changed = 0
+        refused: dict[str, str] = {}
         for one in budgets.tenants:
             put = partial(self._budgets.put, one, now=_now())
-            changed += await self._desk.in_turn(one.tenant_uid, put)
-        return web.json_response({"changed": changed})
+            try:
+                changed += await self._desk.in_turn(one.tenant_uid, put)
+            except UnknownZone as error:
+                # those of everybody else are in force all the same
+                refused[one.tenant_uid] = str(error)
+        return json_answer(BudgetsTaken(changed=changed, refused=refused))
 
     async def _stand(self, request: web.Request) -> web.Response:
         self._check_operator(request)

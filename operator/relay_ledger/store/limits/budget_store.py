@@ -27,7 +27,7 @@ from relay_ledger.budgets.leasing import (
     unleased,
 )
 from relay_ledger.budgets.limits import Limit
-from relay_ledger.periods.zones import SECOND
+from relay_ledger.periods.zones import SECOND, zone
 from relay_ledger.store.databases import insert_into, reading, writing
 from relay_ledger.store.limits.alert_rows import (
     alert_of,
@@ -59,7 +59,8 @@ class BudgetStore:
         self._lease_seconds = lease_seconds
 
     def put(self, budget: TenantBudget, *, now: int) -> bool:
-        """Puts a tenant's budget into force; returns whether that changed anything."""
+        """Puts a tenant's budget into force; returns whether that changed anything. Raises UnknownZone."""
+        zone(budget.zone)
         content = budget.model_dump_json(by_alias=True)
         with writing(self._engine, budget.tenant_uid) as connection:
             held = connection.execute(

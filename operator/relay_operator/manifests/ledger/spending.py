@@ -131,7 +131,8 @@ def tenant_budget(tenant: Tenant) -> TenantBudget:
     return TenantBudget(
         tenant_uid=tenant.metadata.uid,
         tenant=tenant.metadata.name,
-        zone=billing.zone,
+        # what bounds nothing is taken whatever the zone, or the ledger would go on with what it has
+        zone="UTC" if budget is None and credit is None else billing.zone,
         budget=None
         if budget is None
         else BudgetTerms(

@@ -71,6 +71,7 @@ class BudgetPush:
         self._wall = wall
         self._asked_at = float("-inf")
         self._in_force: dict[str, TenantBudget] = {}
+        self._refused: set[str] = set()
         self._budgets: dict[str, tuple[Tenant, TenantBudget]] = {}
         self._rates: dict[str, tuple[tuple[Rate, ...], tuple[ToolRate, ...]]] = {}
         self._words: dict[str, Any] = {}
@@ -104,7 +105,8 @@ class BudgetPush:
             ]
             if bounded:
                 told = await self._client.standings(bounded)
-                self._tell_again(set(bounded) - {one.tenant_uid for one in told.standings})
+                known = {one.tenant_uid for one in told.standings} | self._refused
+                self._tell_again(set(bounded) - known)
                 await self._hear(tenants, told)
             self._asked_at = self._clock()
             self._away = ""
@@ -140,15 +142,29 @@ class BudgetPush:
             if uid in wanted or not (held.budget or held.credit):
                 continue
             if self._is_unbound(held):
-                wanted[uid] = held.model_copy(update={"budget": None, "credit": None})
+                # in a zone that there is, or the ledger would leave it bound
+                wanted[uid] = TenantBudget(tenant_uid=uid, tenant=held.tenant)
             elif self._watched_state.is_ours(held.tenant):
                 # of a spec that is refused, the last valid one stays in force
                 wanted[uid] = held
         changed = [one for uid, one in wanted.items() if self._in_force.get(uid) != one]
         if changed:
-            await self._client.put(changed)
+            refused = await self._client.put(changed)
+            for one in changed:
+                self._note_refused(one, refused.get(one.tenant_uid, ""))
             self._asked_at = float("-inf")
         self._in_force = wanted
+        self._refused &= wanted.keys()
+
+    def _note_refused(self, budget: TenantBudget, why: str) -> None:
+        """Remembers what the ledger cannot use; the Tenant's condition Priced says so."""
+        self._refused.discard(budget.tenant_uid)
+        if why:
+            self._refused.add(budget.tenant_uid)
+            logger.warning(
+                "the ledger cannot use a budget, what it has of it stays in force",
+                extra={"tenant": budget.tenant, "why": why},
+            )
 
     def _is_unbound(self, held: TenantBudget) -> bool:
         """Tells whether nothing bounds a tenant any more: it is gone, or not billed. One that has moved to another operator is bound by that."""

@@ -22,6 +22,7 @@ from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_contract.billing.budget import BudgetStandings, TenantAlert, TenantBudget
 from relay_ledger.budgets.alert_delivery import TRIED_FOR
+from relay_ledger.periods.zones import UnknownZone
 from relay_ledger.store.limits.budget_store import BudgetStore
 from relay_ledger.store.limits.dead_letters import DeadLetters
 from relay_operator.api.shards import MAIN, Shards
@@ -45,11 +46,16 @@ class BudgetsOnSqlite:
         self._ledger = ledger
         self._store = BudgetStore(ledger.engine)
 
-    async def put(self, budgets: Sequence[TenantBudget]) -> None:
+    async def put(self, budgets: Sequence[TenantBudget]) -> dict[str, str]:
         self._answer()
         self.puts += budgets
+        refused: dict[str, str] = {}
         for one in budgets:
-            self._store.put(one, now=_now())
+            try:
+                self._store.put(one, now=_now())
+            except UnknownZone as error:
+                refused[one.tenant_uid] = str(error)
+        return refused
 
     async def standings(self, tenant_uids: Sequence[str]) -> BudgetStandings:
         self._answer()
@@ -265,6 +271,31 @@ async def test_a_ledger_that_is_away_and_a_budget_that_is_taken_back(tmp_path: P
     await stage.settle(40)
     assert budgets.puts[-1].budget is None
     assert told(stage, "Tenant", "finance", "WithinBudget") == ("", "")
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_budget_that_the_ledger_refuses_holds_up_no_other(tmp_path: Path) -> None:
+    stage, ledger, budgets, webhook = stage_with_budgets(tmp_path)
+    stage.tenant("acme", billing=budget(alertAtPercent=[50]) | {"zone": "Mars/Olympus"})
+    stage.tenant(billing=budget(alertAtPercent=[50]))
+    life = await stage.operator()
+    await stage.settle(40)
+    ledger.sell(uid(stage))
+    await stage.settle(60)
+    told_of = [json.loads(one.body)["data"]["tenant"] for one in webhook.messages]
+    assert told_of == ["finance"]
+    assert told(stage, "Tenant", "acme", "Priced") == ("False", "PricesRefused")
+    puts = len(budgets.puts)
+    await stage.settle(60)
+    assert len(budgets.puts) == puts
+    stage.tenant("acme", billing=budget() | {"zone": "Asia/Shanghai"})
+    await stage.settle(40)
+    assert told(stage, "Tenant", "acme", "WithinBudget") == ("True", "WithinBudget")
+    # one that is taken back is taken back in any zone
+    stage.tenant("acme", billing={"priceList": "standard", "zone": "Mars/Olympus"})
+    await stage.settle(40)
+    assert (await budgets.standings([uid(stage, "acme")])).standings == ()
     await life.end()
 
 
