@@ -1,6 +1,7 @@
 """The whole operator in one test, in virtual time: queue, workers, SLO loop and handlers as they are."""
 
 import asyncio
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,6 @@ from relay_operator.handlers import listing, owned_objects, resources
 from relay_operator.process.parts import Clocks, Outside, Parts
 from relay_operator.reconcile.isolation.prober import Operator
 from relay_operator.reconcile.work_queue import Urgency
-from relay_operator.reconcile.workers import SPARE
 from relay_operator.settings import Settings
 
 Manifest = dict[str, Any]
@@ -125,9 +125,7 @@ class Life:
                 budgets=stage.budgets,
                 costs=stage.costs,
             ),
-            Settings(
-                namespace=SYSTEM,
-                prometheus_scrape_seconds=_SCRAPE_SECONDS,
+            _settings(
                 isolation_required=stage.isolation_is_required,
                 canaries_at_once=stage.canaries_at_once,
                 api_calls_per_second=stage.calls_per_second,
@@ -145,6 +143,7 @@ class Life:
         self.lagging: set[str] = set()
         """Kinds whose watches tell nothing for now."""
         self._server = stage.server
+        self._spare_workers = stage.spare_workers
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, *, workers: int = 4) -> None:
@@ -164,7 +163,7 @@ class Life:
         self.term.begin()
         listing.look_at_first(self.context)
         self.queue.places = workers
-        running = [self.workers.run() for _ in range(workers + SPARE)]
+        running = [self.workers.run() for _ in range(workers + self._spare_workers)]
         running += [self.workers.run(Urgency.IMMEDIATE) for _ in range(2)]
         running += self._parts.acting().values()
         self._tasks += [asyncio.create_task(one) for one in running]
@@ -228,6 +227,20 @@ class Life:
 
     async def _tell(self, kind: str, type_: str, body: Manifest) -> None:
         await WATCHED[kind](body=body, type=type_, memo=self.context)
+
+
+@functools.cache
+def _settings(
+    *, isolation_required: bool, canaries_at_once: int, api_calls_per_second: float
+) -> Settings:
+    """Returns what lives of such surroundings have: to read the environment takes as long as a dozen reconciles."""
+    return Settings(
+        namespace=SYSTEM,
+        prometheus_scrape_seconds=_SCRAPE_SECONDS,
+        isolation_required=isolation_required,
+        canaries_at_once=canaries_at_once,
+        api_calls_per_second=api_calls_per_second,
+    )
 
 
 def _is_watched(kind: str, body: Manifest) -> bool:

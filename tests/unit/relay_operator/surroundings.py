@@ -15,6 +15,7 @@ from relay_operator.api.tiers import Tiers
 from relay_operator.cluster.ledger.key_file import KeyFile
 from relay_operator.cluster.webhook.sender import Webhook
 from relay_operator.manifests.environment import Platform
+from relay_operator.reconcile.workers import SPARE
 
 Manifest = dict[str, Any]
 
@@ -38,6 +39,7 @@ class Surroundings:
     def __init__(self) -> None:
         self.canaries_at_once = 0
         self.calls_per_second = 500.0
+        self.spare_workers = SPARE
         self.tiers = Tiers()
         self.platform = PLATFORM
         self.clock = running_clock()

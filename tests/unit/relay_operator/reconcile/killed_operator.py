@@ -91,6 +91,8 @@ async def _played(scene: Scene, dies_after: int | None) -> Outcome:
     stage = Stage()
     # a second canary of a scene waits until the first gives its place back
     stage.canaries_at_once = 1
+    # nothing waits long here, and to begin and end a hundred workers for each life is a tenth of the work
+    stage.spare_workers = 4
     keeper = Keeper(stage, dies_after=dies_after)
     await keeper.start()
     first = keeper.life
