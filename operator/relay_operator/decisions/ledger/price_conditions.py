@@ -132,7 +132,8 @@ def of_tenant(
         return _priced(
             False,
             Reason.PRICE_LIST_NOT_FOUND,
-            f"there is no PriceList {price_list}; what the ledger had of it stays in force. Create it, or name another one",
+            f"there is no PriceList {price_list}; what relays and ledger have of it stays in force. "
+            f"{f'{_REFUSED}. ' if is_refused else ''}Create it, or name another one",
         )
     if problem:
         return _priced(

@@ -6,7 +6,7 @@ from typing import Any, Final
 from relay_contract.billing.budget import BudgetStanding
 from relay_contract.spending import Rate, Spending, ToolRate
 from relay_operator.api.provider import Provider
-from relay_operator.api.tenant import Tenant
+from relay_operator.api.tenant import Billing, Tenant
 from relay_operator.api.tool_server import ToolServer
 from relay_operator.decisions.conditions import Condition
 from relay_operator.decisions.ledger import (
@@ -43,7 +43,7 @@ class LedgerNews:
         self.budgets: Mapping[str, tuple[BudgetStanding, ...]] = {}
         # alerts of tenants that were given up
         self.undelivered: Mapping[str, int] = {}
-        self._rates: dict[tuple[str, int], tuple[Mapping[str, Any], Reckoned]] = {}
+        self._rates: dict[tuple[str, int], tuple[Mapping[str, Any], Reckoned | None]] = {}
 
     def know_lists(self, specs: Mapping[str, Mapping[str, Any]]) -> None:
         """Takes in the specs of all price lists, by name; what was reckoned of others goes."""
@@ -53,12 +53,16 @@ class LedgerNews:
         }
 
     def spending(self, tenant: Tenant, in_force: Spending | None) -> Spending | None:
-        """Returns what bounds a tenant's spending; in_force is what its document says while the price lists are not known."""
+        """Returns what bounds a tenant's spending; in_force is what its document says, whose prices stay while those of its list are not known."""
         billing = tenant.spec.billing
         if self.price_specs is None and billing.price_list is not None:
             return in_force
-        rates, tool_rates, _ = self.reckoned(tenant)
-        return spending.spending(billing, rates, tool_rates)
+        known = self._reckoned(billing)
+        if known is not None:
+            return spending.spending(billing, known[0], known[1])
+        # without any price a call is refused, and somebody has only taken a list away, or mistyped it
+        kept = in_force if in_force is not None else Spending()
+        return spending.spending(billing, kept.rates, kept.tool_rates)
 
     def rates(self, tenant: Tenant) -> tuple[Rate, ...]:
         """Returns the rates by which a tenant's relays reckon, none where they do not; the same object while its list says the same."""
@@ -66,17 +70,20 @@ class LedgerNews:
 
     def reckoned(self, tenant: Tenant) -> Reckoned:
         """Returns all that its relays reckon by, and what of its list they have no room for."""
-        billing = tenant.spec.billing
-        spec = (self.price_specs or {}).get(billing.price_list or "")
-        if spec is None or not spending.reckons(billing):
+        return self._reckoned(tenant.spec.billing) or _NOTHING
+
+    def _reckoned(self, billing: Billing) -> Reckoned | None:
+        """Returns the same, None if the list is not there or cannot be read."""
+        if billing.price_list is None or not spending.reckons(billing):
             return _NOTHING
+        spec = (self.price_specs or {}).get(billing.price_list)
+        if spec is None:
+            return None
         # thousands of tenants have a few lists among them
-        key = str(billing.price_list), billing.markup_percent
-        of, reckoned = self._rates.get(key, (None, _NOTHING))
+        key = billing.price_list, billing.markup_percent
+        of, reckoned = self._rates.get(key, (None, None))
         if of is not spec:
-            rates, left_out = spending.charge_rates(spec, billing.markup_percent)
-            tool_rates, left_servers = spending.charge_tool_rates(spec, billing.markup_percent)
-            reckoned = rates, tool_rates, (*left_out, *left_servers)
+            reckoned = _reckon(spec, billing.markup_percent)
             self._rates[key] = spec, reckoned
         return reckoned
 
@@ -139,3 +146,13 @@ class LedgerNews:
                 is_taken=self.taken.tenants.get(uid, b"") == own,
             ),
         ]
+
+
+def _reckon(price_list: Mapping[str, Any], percent: int) -> Reckoned | None:
+    """Returns what relays reckon by of a PriceList's spec, None where it has what is no price or no moment: the ledger says so of it."""
+    try:
+        rates, left_out = spending.charge_rates(price_list, percent)
+        tool_rates, left_servers = spending.charge_tool_rates(price_list, percent)
+    except ValueError:
+        return None
+    return rates, tool_rates, (*left_out, *left_servers)

@@ -385,3 +385,60 @@ def tiers_in_force(stage: Stage) -> list[str]:
     (pod,) = stage.server.list("Pod", namespace="relay-finance")
     spending = stage.relays.documents[pod["metadata"]["uid"]].tenant.spending
     return [] if spending is None else [rate.tier for rate in spending.rates]
+
+
+IMPOSSIBLE = [PRICES[0] | {"from": "2026-02-31T00:00:00Z"}]
+"""A time that has the form of one, and that no month has."""
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [("gone", "PriceListNotFound"), ("mistyped", "PriceListNotFound"), ("impossible", "")],
+)
+def test_prices_in_force_stay_while_those_of_the_list_are_not_known(
+    tmp_path: Path, damage: str, reason: str
+) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        stage, _, _, _ = stage_with_budgets(tmp_path)
+        stage.tenant(billing=budget(hard=True))
+        life = await stage.operator()
+        await stage.settle(1)
+        stage.pod()
+        await stage.settle(20)
+        assert tiers_in_force(stage) == [""]
+        if damage == "gone":
+            stage.server.remove("PriceList", "standard")
+        elif damage == "mistyped":
+            stage.tenant(billing=budget(hard=True) | {"priceList": "standart"})
+        else:
+            price_list(stage, models=[{"name": "gpt-4.1", "provider": "", "prices": IMPOSSIBLE}])
+        await stage.settle(40)
+        # without a price every call would be refused
+        assert tiers_in_force(stage) == [""]
+        if reason:
+            assert told(stage, "Tenant", "finance", "Priced") == ("False", reason)
+        # nor does another operator know more than what is in force
+        await life.end()
+        life = await stage.operator()
+        await stage.settle(40)
+        assert tiers_in_force(stage) == [""]
+        await life.end()
+
+    story()
+
+
+@in_virtual_time
+async def test_a_list_of_an_impossible_time_holds_up_no_tenant_and_no_list(tmp_path: Path) -> None:
+    stage, _, budgets, _ = stage_with_budgets(tmp_path)
+    price_list(stage, "bad", models=[{"name": "gpt-4.1", "provider": "", "prices": IMPOSSIBLE}])
+    stage.tenant("acme", billing=budget() | {"priceList": "bad"})
+    stage.tenant(billing=budget())
+    life = await stage.operator()
+    await stage.settle(40)
+    assert told(stage, "PriceList", "bad", "Ready") == ("False", "PricesRefused")
+    assert told(stage, "PriceList", "standard", "Ready") == ("True", "InForce")
+    assert told(stage, "Tenant", "finance", "WithinBudget") == ("True", "WithinBudget")
+    assert told(stage, "Tenant", "acme", "Priced")[0] == "False"
+    assert {one.tenant for one in budgets.puts} == {"acme", "finance"}
+    await life.end()
