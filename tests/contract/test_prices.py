@@ -135,6 +135,12 @@ REFUSED = [
     (INPUT | {"perPiece": {"call": "100.5"}}, "call"),
     (INPUT | {"from": "2026-12-01"}, "from"),
     (INPUT | {"from": "2026-13-01T00:00:00Z"}, "from"),
+    *(
+        (INPUT | {name: f"{day}T00:00:00Z"}, "no calendar has this day")
+        for name in ("from", "until")
+        for day in ("2026-02-29", "2028-02-30", "2026-04-31", "2026-11-31")
+    ),
+    (INPUT | {"checkedAt": "2026-02-29"}, "no calendar has this day"),
     (INPUT | {"from": "2026-12-01T00:00:00+02:00"}, "from"),
     (INPUT | {"from": NEXT_YEAR, "until": NEXT_YEAR}, "until is not after from"),
     (INPUT | {"hours": {"start": "08:00", "end": "08:00"}}, "remove hours for the whole day"),
@@ -194,6 +200,8 @@ REFUSED_CALLS = [
     (CALL | {"toolErrors": "free"}, "toolErrors"),
     (CALL | {"hours": {}}, "hours"),
     (CALL | {"from": "2026-12-01"}, "from"),
+    (CALL | {"until": "2026-06-31T00:00:00Z"}, "no calendar has this day"),
+    (CALL | {"checkedAt": "2026-09-31"}, "no calendar has this day"),
     (CALL | {"from": NEXT_YEAR, "until": NEXT_YEAR}, "until is not after from"),
 ]
 
