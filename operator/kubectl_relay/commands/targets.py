@@ -90,7 +90,7 @@ def _in_namespace(kubectl: Kubectl, name: str, namespace: str) -> Mapping[str, A
     except NotFound as error:
         others = _names(kubectl.routes(namespace))
         raise NotFound(
-            f"there is no RelayRoute {name} in namespace {namespace}; {others or 'there is none at all'}"
+            f"there is no RelayRoute {name} in namespace {namespace}; {others or 'that namespace has none'}"
         ) from error
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from kubectl_relay.texts.screen import Colour, Screen, bar, state_of, table
-from kubectl_relay.views.raw import ConditionView
+from kubectl_relay.views.raw import UNSEEN, ConditionView
 from kubectl_relay.views.route import MoveView, RouteView, ShadowView, WhyView
 
 _COLOURS: dict[str, Colour] = {
@@ -43,7 +43,7 @@ def short(route: RouteView, screen: Screen) -> Iterator[str]:
     if route.pods_acknowledged < route.pods:
         facts.append(f"in force in {route.pods_acknowledged} of {route.pods} relay pods")
     if not route.is_observed:
-        facts.append("the operator has not looked at the newest spec yet")
+        facts.append(UNSEEN)
     if facts:
         yield from screen.wrapped("; ".join(facts), indent=4)
     if route.ready.status != "True":
@@ -73,6 +73,8 @@ def why(view: WhyView, screen: Screen) -> Iterator[str]:
     route = view.route
     yield f"{headline(route, screen)}  ({route.namespace})"
     yield from screen.wrapped(sides(route))
+    if not route.is_observed:
+        yield from screen.wrapped(UNSEEN)
     yield ""
     yield screen.title("Why")
     yield from screen.wrapped(_cause(view))

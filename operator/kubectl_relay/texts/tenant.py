@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from kubectl_relay.texts.route import not_ready, short, told_moves
 from kubectl_relay.texts.screen import Screen, state_of, table
-from kubectl_relay.views.raw import ConditionView
+from kubectl_relay.views.raw import UNSEEN, ConditionView
 from kubectl_relay.views.tenant import BillView, FleetView, KeyView, StatusView, TenantView
 
 
@@ -82,7 +82,7 @@ def _tenant(tenant: TenantView, screen: Screen) -> Iterator[str]:
     if tenant.ready.status != "True":
         yield from screen.wrapped(tenant.ready.message)
     if not tenant.is_observed:
-        yield from screen.wrapped("the operator has not looked at the newest spec yet")
+        yield from screen.wrapped(UNSEEN)
     for label, text in _facts(tenant, screen):
         yield from screen.wrapped(text, label=f"{label:<10}")
     for trouble in tenant.troubles:

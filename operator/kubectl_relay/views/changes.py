@@ -90,11 +90,12 @@ def resume(body: Object) -> ChangeView:
 def back(body: Object) -> ChangeView:
     """Returns all traffic to stable."""
     canary = _with_canary(body)
-    percent = raw.number(canary, "percent")
+    percent, weight = raw.number(canary, "percent"), state_of(body).weight_percent
     patch = {"spec": {"canary": {"percent": 0}}} if percent else {}
     if not percent:
-        return _change(body, "asks for no weight of the canary already", patch, [])
-    what = f"returns all traffic to stable at once (the canary had {state_of(body).weight_percent} % of {percent} %)"
+        still = f", which still has {weight} %" if weight else ""
+        return _change(body, f"asks for no weight of the canary already{still}", patch, [])
+    what = f"returns all traffic to stable at once (the canary had {weight} % of {percent} %)"
     notes = ["raise spec.canary.percent to begin anew"]
     return _change(body, what, patch, notes)
 
@@ -119,7 +120,11 @@ def _change(body: Object, what: str, patch: Mapping[str, Any], notes: list[str])
         namespace=raw.text(raw.part(body, "metadata"), "namespace"),
         what=what,
         patch=patch,
-        notes=(*notes, *(_kept_by_others(body, patch) if patch else ())),
+        notes=(
+            *notes,
+            *(() if raw.is_observed(body) else (raw.UNSEEN,)),
+            *(_kept_by_others(body, patch) if patch else ()),
+        ),
     )
 
 

@@ -25,6 +25,9 @@ _ABNORMAL = ("Stalled", "Reconciling", "Oversubscribed", "RolledBack")
 _NOT_TOLD = ("Ready", "Stalled", "Reconciling")
 """Ready has a line of its own, and the other two say the same."""
 
+UNSEEN = "the operator has not looked at the newest spec yet"
+"""Said wherever status is shown that is about an earlier spec."""
+
 
 def part(body: Object, *path: str) -> Object:
     """Returns an object inside of another, empty if it is not there."""

@@ -194,6 +194,24 @@ def test_what_is_so_already_is_not_written_again(machine: Machine, capsys: Captu
     assert machine.written == []
 
 
+def test_what_the_operator_has_not_looked_at_is_said_to_be_so(
+    machine: Machine, capsys: Capture
+) -> None:
+    found = objects("climbing")
+    found[ROUTE]["metadata"]["generation"] += 1
+    found[ROUTE]["spec"]["canary"]["percent"] = 0
+    machine.holds(objects=found)
+    weight = found[ROUTE]["status"]["weights"]["canaryPercent"]
+    assert weight
+    assert main(["back", "chat"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"asks for no weight of the canary already, which still has {weight} %" in told
+    assert "the operator has not looked at the newest spec yet" in told
+    for command in ("why", "pause"):
+        assert main([command, "chat"]) == 0
+        assert "the operator has not looked at the newest spec yet" in capsys.readouterr().out
+
+
 def test_a_route_that_two_namespaces_have_is_asked_for_by_name(
     machine: Machine, capsys: Capture
 ) -> None:
