@@ -162,7 +162,7 @@ def _grounds(look: Look) -> str:
     if look.verdict.certified:
         return f"{look.verdict.message}; that proves that the canary keeps to every limit"
     return (
-        f"{look.verdict.message}; no limit is broken, but so few requests do not prove "
+        f"{look.verdict.message}; no limit is broken, but these requests do not prove "
         "that the canary keeps to every limit (certified: false)"
     )
 
