@@ -6,7 +6,7 @@ others change; tests/simulation plays all scenes.
 """
 
 import pytest
-from tests.unit.relay_operator.reconcile.killed_operator import check, play
+from tests.unit.relay_operator.reconcile.killed_operator import check, play, undisturbed
 from tests.unit.relay_operator.reconcile.scenes import (
     Scene,
     a_refused_spec_that_lowers_a_canary,
@@ -29,7 +29,7 @@ FIRST_WRITE: dict[Scene, int] = {
 
 @pytest.mark.parametrize("scene", FIRST_WRITE, ids=lambda scene: scene.__name__)
 def test_the_cluster_ends_as_if_the_operator_had_never_been_killed(scene: Scene) -> None:
-    reference = play(scene)
+    reference = undisturbed(scene)
     check(scene, reference, reference=reference)
     assert reference.writes >= FIRST_WRITE[scene] + 5
     for number in range(FIRST_WRITE[scene], reference.writes + 1):
