@@ -29,7 +29,10 @@ _WARNINGS = frozenset(
 
 
 class EventRecorder:
-    """Posts Events (events.k8s.io/v1). A lost Event is logged, never retried: status holds the truth."""
+    """Posts Events. A lost Event is logged, never retried: status holds the truth.
+
+    They are of the core group, as those of the control plane's own controllers: events.k8s.io has no lastTimestamp, by which `kubectl describe` sorts.
+    """
 
     def __init__(self, api: ApiServer, *, instance: str) -> None:
         self._api = api
@@ -84,18 +87,23 @@ class EventRecorder:
     ) -> None:
         metadata = body["metadata"]
         namespace = metadata.get("namespace") or "default"
+        when = timestamps.to_text(move.at)
         event = {
-            "apiVersion": "events.k8s.io/v1",
+            "apiVersion": "v1",
             "kind": "Event",
             "metadata": {"name": name, "namespace": namespace},
             "eventTime": timestamps.to_precise_text(move.at),
-            "reportingController": names.GROUP,
+            "firstTimestamp": when,
+            "lastTimestamp": when,
+            "count": 1,
+            "source": {"component": names.GROUP},
+            "reportingComponent": names.GROUP,
             "reportingInstance": self._instance,
             "action": action,
             "reason": move.reason,
-            "note": _note(move.message),
+            "message": _note(move.message),
             "type": severity,
-            "regarding": {
+            "involvedObject": {
                 "apiVersion": names.API_VERSION,
                 "kind": kind,
                 "name": metadata["name"],

@@ -173,7 +173,7 @@ def _rollback(decision: Decision) -> str:
     state = decision.state
     if state.phase is Phase.ROLLED_BACK:
         return state.cause or decision.message
-    return "this canary was not rolled back" if state.fingerprint else "the route has no canary"
+    return "this canary is not rolled back" if state.fingerprint else "the route has no canary"
 
 
 def _pods(programmed: Programmed) -> str:

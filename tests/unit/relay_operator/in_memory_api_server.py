@@ -476,8 +476,8 @@ def _check_sizes(kind: str, name: str, after: Manifest) -> None:
     annotations = after["metadata"].get("annotations") or {}
     if sum(len(key) + len(value) for key, value in annotations.items()) > 256 * 1024:
         raise _invalid(kind, name, "metadata.annotations: Too long: may not be more than 262144")
-    if kind == "Event" and len(after.get("note", "").encode()) > 1024:
-        raise _invalid(kind, name, "note: Invalid value: can have at most 1024 characters")
+    if kind == "Event" and len(after.get("message", "").encode()) > 1024:
+        raise _invalid(kind, name, "message: Invalid value: can have at most 1024 characters")
     for one in (after.get("status") or {}).get("conditions", []) if kind in _OURS else ():
         if len(one["message"]) > 4096:
             raise _invalid(

@@ -82,8 +82,8 @@ def _owner_of(manifest: Manifest) -> str:
     metadata = manifest["metadata"]
     if manifest["kind"] == "Event":
         # of a Tenant it stands in the namespace default
-        regarding = manifest["regarding"]
-        return _owner(regarding["kind"], regarding.get("namespace") or "", regarding["name"])
+        about = manifest["involvedObject"]
+        return _owner(about["kind"], about.get("namespace") or "", about["name"])
     return _owner(manifest["kind"], metadata.get("namespace", ""), metadata["name"])
 
 

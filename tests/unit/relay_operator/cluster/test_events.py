@@ -27,9 +27,11 @@ async def announce(api: Connection, move: Move, body: dict[str, object] | None =
 async def test_a_move_becomes_an_event_about_its_object(server: InMemoryApiServer) -> None:
     await announce(server.connect(), MOVE)
     [event] = server.list("Event", namespace="default")
-    assert (event["reason"], event["note"], event["type"]) == ("StepPassed", "to 25 %", "Normal")
+    assert (event["reason"], event["message"], event["type"]) == ("StepPassed", "to 25 %", "Normal")
     assert event["eventTime"] == "2026-05-28T20:26:40.250000Z"
-    assert event["regarding"] == {
+    # kubectl describe sorts by it
+    assert event["lastTimestamp"] == "2026-05-28T20:26:40Z"
+    assert event["involvedObject"] == {
         "apiVersion": "relay-operator.dev/v1alpha1",
         "kind": "RelayRoute",
         "name": "chat",
@@ -57,7 +59,7 @@ async def test_events_of_cluster_scoped_objects_go_to_the_default_namespace(
     await announce(server.connect(), MOVE, {"metadata": {"name": "finance", "uid": "u-2"}})
     [event] = server.list("Event")
     assert event["metadata"]["namespace"] == "default"
-    assert "namespace" not in event["regarding"]
+    assert "namespace" not in event["involvedObject"]
 
 
 async def test_a_lost_event_is_logged_and_forgotten(
@@ -75,5 +77,5 @@ async def test_a_message_is_cut_where_the_api_server_would_refuse_it(
 ) -> None:
     await announce(server.connect(), replace(MOVE, message="ü" * 1024))
     [event] = server.list("Event")
-    assert event["note"] == "ü" * 510 + "…"
-    assert len(event["note"].encode()) <= 1024
+    assert event["message"] == "ü" * 510 + "…"
+    assert len(event["message"].encode()) <= 1024

@@ -134,8 +134,8 @@ async def test_a_refusal_posts_one_event_that_says_what_is_in_force() -> None:
     refusals = [one for one in stage.server.list("Event") if one["reason"] == "ProviderNotFound"]
     assert len(refusals) == 1
     assert refusals[0]["type"] == "Warning"
-    assert "this Tenant can use no Provider nobody" in refusals[0]["note"]
-    assert "with 0 % on canary new" in refusals[0]["note"]
+    assert "this Tenant can use no Provider nobody" in refusals[0]["message"]
+    assert "with 0 % on canary new" in refusals[0]["message"]
     await life.end()
     again = await stage.operator()
     await stage.settle(60)

@@ -44,9 +44,9 @@ async def readiness(stage: Stage, kind: str, *, seconds: float) -> list[str]:
 def changes(stage: Stage, kind: str) -> list[tuple[str, str, str]]:
     """Returns type, reason and note of the Events about Ready of the objects of a kind, in order."""
     return [
-        (event["type"], event["reason"], event["note"])
+        (event["type"], event["reason"], event["message"])
         for event in sorted(stage.server.list("Event"), key=lambda one: str(one["eventTime"]))
-        if event["action"] == "Reconcile" and event["regarding"]["kind"] == kind
+        if event["action"] == "Reconcile" and event["involvedObject"]["kind"] == kind
     ]
 
 

@@ -211,7 +211,9 @@ def edit(stage: Stage, kind: str, name: str, change: Edit) -> None:
 def restored(stage: Stage) -> list[str]:
     """Returns what Events say was restored."""
     return [
-        event["note"] for event in stage.server.list("Event") if event["reason"] == Reason.RESTORED
+        event["message"]
+        for event in stage.server.list("Event")
+        if event["reason"] == Reason.RESTORED
     ]
 
 
@@ -487,12 +489,12 @@ async def test_an_event_names_the_field_manager_of_an_edit() -> None:
     edit(stage, "Deployment", "relay", scaled)
     await stage.settle(2)
     [event] = [one for one in stage.server.list("Event") if one["reason"] == Reason.RESTORED]
-    assert event["note"] == (
+    assert event["message"] == (
         f"Deployment {SPACE}/relay had been changed by field manager kubectl-edit and was restored; "
         "it follows spec of the Tenant"
     )
     assert event["type"] == "Warning"
-    assert event["regarding"]["kind"] == "Tenant"
+    assert event["involvedObject"]["kind"] == "Tenant"
     await life.end()
 
 

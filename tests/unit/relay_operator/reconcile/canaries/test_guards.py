@@ -40,7 +40,7 @@ async def test_a_quota_holds_the_climb_once_told_and_lets_it_go_on() -> None:
     assert within["status"] == "True"
     assert scene.status["next"] == "the end of the answers 429"
     (event,) = told(scene.stage, "Throttled")
-    assert "answered 429" in event["note"]
+    assert "answered 429" in event["message"]
     # a restart neither raises nor tells again
     await scene.life.end()
     life = await scene.stage.operator()

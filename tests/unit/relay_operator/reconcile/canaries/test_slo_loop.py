@@ -107,7 +107,7 @@ async def test_a_breach_reaches_the_relays_within_a_tick_whatever_the_workers_do
     assert status["phase"] == "RolledBack"
     assert sorted(stage.moves()) == ["SloBreach", "Started"]
     event = next(one for one in stage.server.list("Event") if one["reason"] == "SloBreach")
-    assert (event["type"], event["note"]) == ("Warning", status["history"][-1]["message"])
+    assert (event["type"], event["message"]) == ("Warning", status["history"][-1]["message"])
     await life.end()
 
 

@@ -138,7 +138,7 @@ async def test_every_call_is_counted_for_whom_it_is_made() -> None:
         server.connect(), spent, operator_namespace="relay-system", is_others=lambda _: False
     )
     about = {"kind": "Tenant", "name": "a", "namespace": None}
-    event = {"metadata": {"name": "e", "namespace": "default"}, "regarding": about}
+    event = {"metadata": {"name": "e", "namespace": "default"}, "involvedObject": about}
     space = {"kind": "Namespace", "metadata": {"name": "relay-a"}}
     config = {"kind": "ConfigMap", "metadata": {"name": "c", "namespace": "relay-a"}}
     server.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})

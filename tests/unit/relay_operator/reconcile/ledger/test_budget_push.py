@@ -106,7 +106,7 @@ def budget(amount: str = "0.0084", **changes: Any) -> dict[str, Any]:
 
 def events(stage: Stage) -> list[str]:
     return [
-        one["note"]
+        one["message"]
         for one in stage.server.list("Event", namespace="default")
         if one["reason"] == "BudgetAlert"
     ]

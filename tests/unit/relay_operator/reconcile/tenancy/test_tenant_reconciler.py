@@ -323,8 +323,8 @@ async def test_a_limit_below_the_default_request_is_told_by_the_tenant() -> None
     stored = stage.server.stored("Tenant", "finance")
     assert stored["status"]["observedGeneration"] == stored["metadata"]["generation"]
     [event] = [one for one in stage.server.list("Event") if one["reason"] == "InvalidSpec"]
-    assert (event["type"], event["regarding"]["kind"]) == ("Warning", "Tenant")
-    assert event["note"] == found["message"]
+    assert (event["type"], event["involvedObject"]["kind"]) == ("Warning", "Tenant")
+    assert event["message"] == found["message"]
     await life.end()
 
 
@@ -336,7 +336,7 @@ async def test_what_the_api_server_refuses_is_posted_once_in_its_words() -> None
     await stage.settle(120)
     refusals = [one for one in stage.server.list("Event") if one["reason"] == "ApiServerRefused"]
     assert len(refusals) == 1
-    assert "Deployment: 422 injected" in refusals[0]["note"]
+    assert "Deployment: 422 injected" in refusals[0]["message"]
     await life.end()
 
 

@@ -182,7 +182,7 @@ async def test_a_changed_definition_is_suspended_until_somebody_approves_it() ->
     (event,) = [
         one for one in stage.server.list("Event") if one["reason"] == Reason.DEFINITION_CHANGED
     ]
-    assert "tool read_invoice: description changed" in event["note"]
+    assert "tool read_invoice: description changed" in event["message"]
     assert event["type"] == "Warning"
     assert planted not in repr(stage.everything()) + repr(stage.server.list("Event"))
     stage.tool_server(annotations={APPROVE: token})
@@ -216,7 +216,7 @@ async def test_a_changed_resource_is_suspended_until_somebody_approves_it() -> N
     (event,) = [
         one for one in stage.server.list("Event") if one["reason"] == Reason.DEFINITION_CHANGED
     ]
-    assert "resource memo://rates: description changed" in event["note"]
+    assert "resource memo://rates: description changed" in event["message"]
     assert planted not in repr(stage.everything()) + repr(stage.server.list("Event"))
     # an operator that is started anew goes on with it
     await life.end()
