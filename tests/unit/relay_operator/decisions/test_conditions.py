@@ -219,7 +219,7 @@ def test_what_was_rolled_back_and_why_is_told_apart_from_what_to_do() -> None:
 
 @pytest.mark.parametrize(
     ("fingerprint", "said"),
-    [("a", "this canary was not rolled back"), ("", "the route has no canary")],
+    [("a", "this canary is not rolled back"), ("", "the route has no canary")],
 )
 def test_what_was_not_rolled_back_says_so(fingerprint: str, said: str) -> None:
     state = State(phase=Phase.PROGRESSING, fingerprint=fingerprint)
