@@ -57,14 +57,15 @@ _SHARES: Final = (
     *("--max-worker-restart", "0", "-o", "console_output_style=classic"),
 )
 """Each process has files of its own: to import and collect all of them takes longer than a tenth of their tests."""
-_THREE_CLUSTERS: Final = (
+_TWO_CLUSTERS: Final = (
     *_FILE_BY_FILE,
     *("--ignore", _AFTERWARDS),
 )
-"""Each process has a cluster of its own, which waits more than it works. The longest files begin first (tests/e2e/conftest.py)."""
+"""Each process has a cluster of its own, which waits more than it works: three leave a relay without a processor for seconds. In the order of their
+names the long files begin early."""
 TIERS: Final = (
     # Beside, on what contract and black-box tests leave of the processors, which wait more than they work. Short enough to be over when
-    # the three clusters begin, which want both for themselves.
+    # the two clusters begin, which want both for themselves.
     # The simulation is not measured: it goes where unit tests go, and of 70,000 branches and lines of theirs it knew 15 more.
     Tier(
         "properties",
@@ -116,9 +117,9 @@ TIERS: Final = (
         "e2e",
         "tests/e2e",
         frozenset({Need.CLUSTER}),
-        processes=3,
+        processes=2,
         alone=True,
-        options=_THREE_CLUSTERS,
+        options=_TWO_CLUSTERS,
         clocks=True,
     ),
     Tier("afterwards", _AFTERWARDS, frozenset({Need.CLUSTER})),

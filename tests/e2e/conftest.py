@@ -13,21 +13,11 @@ from tests.e2e import records, used_rights
 from tests.ecosystem.watching import WatchedStates
 
 AFTERWARDS = Path(__file__).resolve().parent / "afterwards"
-EARLY = (
-    *("test_canary_stories.py", "test_rollouts.py", "test_other_installation.py"),
-    *("test_written_pages.py", "test_continuity.py", "test_installation.py"),
-)
-"""The longest files, so that none of them is what is waited for; those that call all the time not all at once."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the longest files first, and the tests that look at what the others have done behind them."""
-    items.sort(key=_turn)
-
-
-def _turn(item: pytest.Item) -> tuple[bool, int]:
-    name = item.path.name
-    return AFTERWARDS in item.path.parents, EARLY.index(name) if name in EARLY else len(EARLY)
+    """Puts the tests that look at what the others have done behind them."""
+    items.sort(key=lambda item: AFTERWARDS in item.path.parents)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
