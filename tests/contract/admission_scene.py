@@ -3,7 +3,7 @@
 import json
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -231,6 +231,28 @@ def home_of(owner: Tenant) -> list[Manifest]:
         _without_pods(workload.deployment(owner, PLATFORM)),
         workload.disruption_budget(owner),
     ]
+
+
+def make_home(account: Account, manifests: Sequence[Manifest]) -> None:
+    """Writes what home_of() returns, all of which must be let through."""
+    for manifest in manifests:
+        assert account.apply(manifest) == "", manifest
+        until_bound(account, manifest)
+
+
+def until_bound(account: Account, written: Manifest) -> None:
+    """Waits for the rights that a RoleBinding, if this is one, gives the operator in its namespace."""
+    if written["kind"] == "RoleBinding":
+        metadata = {"name": "asked", "namespace": written["metadata"]["namespace"]}
+        until_allowed(account, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+
+
+def until_allowed(account: Account, manifest: Manifest) -> None:
+    """Waits until an account has the right to create an object: the API server hears of a RoleBinding a moment after it was written."""
+    deadline = time.monotonic() + SECONDS
+    while "cannot create resource" in (refusal := account.create(manifest, dry=True)):
+        assert time.monotonic() < deadline, refusal
+        time.sleep(0.05)
 
 
 def _without_pods(deployment: Manifest) -> Manifest:

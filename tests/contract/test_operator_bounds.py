@@ -20,8 +20,7 @@ def thief(
     """Returns who has the operator's own token, after the operator made a tenant's home with it."""
     with scene.operator(kubectl, helm, tmp_path_factory.mktemp("thief")) as account:
         kubectl("create", "namespace", STRANGER)
-        for manifest in scene.home_of(scene.a_tenant(kubectl, "robbed")):
-            assert account.apply(manifest) == "", manifest
+        scene.make_home(account, scene.home_of(scene.a_tenant(kubectl, "robbed")))
         # of somebody else, as a backup tool's
         held = '{"metadata": {"finalizers": ["platform.test/kept"], "annotations": {"a": "b"}}}'
         kubectl("patch", "tenant", "robbed", "--type=merge", "-p", held)

@@ -173,6 +173,7 @@ def test_a_tenant_writes_routes_and_reads_its_keys_and_nothing_else(
     assert FAR in bound(namespace_admin(kubectl, "everything"))
     assert bound(cluster_admin(kubectl)) == ""
     tenant = scene.somebody(kubectl, "ann", "kept", "system:authenticated")
+    scene.until_allowed(tenant, route("mine"))
     assert tenant.create(route("mine")) == ""
     assert tenant.patch("relayroute", "mine", SPACE, ("add", "/spec/paused", True)) == ""
     assert tenant.ask("delete", "relayroute", "mine", "-n", SPACE) == ""
