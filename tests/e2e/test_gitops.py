@@ -119,6 +119,9 @@ def ready(cluster: Cluster) -> None:
     cluster.kubectl("wait", f"tenant/{NAME}", "--for=condition=Ready", "--timeout=90s")
     route = ("wait", "relayroute/chat", "-n", SPACE, "--timeout=60s")
     cluster.kubectl(*route, "--for=condition=Ready")
+    # its status changes once more when the ledger has the prices
+    prices = ("wait", f"pricelist.relay-operator.dev/{NAME}", "--timeout=60s")
+    cluster.kubectl(*prices, "--for=condition=Ready")
 
 
 @pytest.fixture(scope="module")
