@@ -119,9 +119,6 @@ def ready(cluster: Cluster) -> None:
     cluster.kubectl("wait", f"tenant/{NAME}", "--for=condition=Ready", "--timeout=90s")
     route = ("wait", "relayroute/chat", "-n", SPACE, "--timeout=60s")
     cluster.kubectl(*route, "--for=condition=Ready")
-    # its status changes once more when the ledger has the prices
-    prices = ("wait", f"pricelist.relay-operator.dev/{NAME}", "--timeout=60s")
-    cluster.kubectl(*prices, "--for=condition=Ready")
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +145,7 @@ def settled(cluster: Cluster) -> dict[str, tuple[str, str, int | None]]:
             quiet.update(seen=seen, since=time.monotonic())
         return time.monotonic() - float(quiet["since"])
 
-    wait_until("quiet", seconds, lambda since: since > 3, seconds=PATIENCE_SECONDS, every=0.5)
+    wait_until("quiet", seconds, lambda since: since > 6, seconds=PATIENCE_SECONDS, every=0.5)
     seen: dict[str, tuple[str, str, int | None]] = quiet["seen"]
     return seen
 
