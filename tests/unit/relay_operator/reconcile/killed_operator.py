@@ -35,8 +35,7 @@ class Outcome:
     """The end of a scene.
 
     objects are without times, versions, random keys and words. writes counts those of the operator's first life.
-    further are the writes of one more look at everything in the same life, changed what the next two lives changed; the second of them
-    is played after one that changed something, or after a first life that was not killed.
+    further are the writes of one more look at everything in the same life, changed what the next two lives changed.
     """
 
     objects: dict[str, Any]
@@ -109,10 +108,8 @@ async def _played(scene: Scene, dies_after: int | None) -> Outcome:
     objects, writes = normalised(stage), first.api.failures.writes
     further = await _looked_again(stage, keeper.life)
     await keeper.end()
-    changed = await _next_life(stage)
-    # one that changed nothing leaves to the next what it found itself; shown once for each scene
-    again = await _next_life(stage) if changed or dies_after is None else []
-    return Outcome(objects, writes, further, (changed, again))
+    changed = (await _next_life(stage), await _next_life(stage))
+    return Outcome(objects, writes, further, changed)
 
 
 def _report_all_but_death(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
